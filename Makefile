@@ -1,0 +1,57 @@
+# make help lists the targets. Everything works from a fresh Debian machine as root.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+BIN := .venv/bin
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help setup packages fmt lint types imports check test test-fast test-cluster chaos fuzz bench demo tour clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+packages: ## Install what Debian gives: MariaDB server, client and backup tool, Python's venv
+	@docker/install-packages
+
+.venv/installed: pyproject.toml requirements.txt
+	@test -x $(BIN)/python || python3 -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.txt -e '.[dev]'
+	@touch $@
+
+setup: packages .venv/installed ## Install everything that is missing
+
+fmt: .venv/installed ## Format the code
+	@$(BIN)/ruff format src tests bench
+	@$(BIN)/ruff check --fix --quiet src tests bench
+
+lint: .venv/installed
+	@$(BIN)/ruff format --check src tests bench
+	@$(BIN)/ruff check src tests bench
+
+types: .venv/installed
+	@$(BIN)/mypy
+
+imports: .venv/installed
+	@$(BIN)/lint-imports
+
+test-fast: .venv/installed
+	@$(BIN)/pytest -q -m "not mariadb and not cluster and not faults"
+
+check: lint types imports test-fast ## The gate for each commit: format, lint, types, imports, fast tests
+
+test: setup check ## Everything: the gate, then real MariaDB servers and whole clusters
+	@$(BIN)/pytest -q -m "mariadb or cluster or faults"
+
+test-cluster: setup ## Only the tests with real MariaDB servers
+	@$(BIN)/pytest -q -m "mariadb or cluster or faults"
+
+chaos: setup ## Random seeds, longer runs
+	@WOLFSCALE_HYPOTHESIS=chaos $(BIN)/pytest -q
+
+bench: setup ## Compare with a single MariaDB and with Galera; writes docs/performance.md
+	@$(BIN)/python -m bench
+
+demo: setup ## Start three nodes on this machine and show them until Ctrl-C
+	@$(BIN)/wolfscale demo
+
+tour: setup ## The demo with a scripted tour: kill the leader while writers run, compare everything
+	@$(BIN)/wolfscale demo --tour
