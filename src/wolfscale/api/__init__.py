@@ -1,1 +1,10 @@
-"""(described when built)"""
+"""The HTTP side of a node: `/status`, `/health`, `/cluster` in JSON, and the client that reads them.
+
+The package knows what is shown and how it travels. It knows nothing of Raft, MariaDB or the proxy: the
+composition root gives it a `StatusSource`. The modules are imported one by one, because the server's
+costs some 40 MiB that neither the client nor the models need.
+
+Public API: `wolfscale.api.server` (`StatusSource`, `bind_http`, `serve_http`, `build_app`),
+`wolfscale.api.models` (what is shown), `wolfscale.api.health` (`health`, `cluster_summary`),
+`wolfscale.api.client` (`ask`, `fetch_status`, `fetch_cluster`), `wolfscale.api.errors`.
+"""

@@ -38,8 +38,8 @@ def find_secret(config: Config, environment: Mapping[str, str] | None = None) ->
                 None,
                 "this node does not know the cluster's secret: copy the file cluster-secret from the data "
                 f"directory of the node that was started with --bootstrap to {path} (mode 0600), or set "
-                f"cluster.secret_file, or the variable {SECRET_VARIABLE}; start with --bootstrap only to make a "
-                "new cluster",
+                f"cluster.secret_file, or the variable {SECRET_VARIABLE}; start with --bootstrap only to "
+                "make a new cluster",
             ) from None
         except OSError as error:
             raise SecretMissingError(

@@ -1,0 +1,213 @@
+"""What the HTTP side shows: one node as it sees itself and its cluster. Frozen values, JSON by themselves."""
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Shown(BaseModel):
+    """What all values here share: they never change, and a reader skips what it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class RaftRole(StrEnum):
+    """A node's part in the cluster."""
+
+    FOLLOWER = "follower"
+    CANDIDATE = "candidate"
+    LEADER = "leader"
+    LEARNER = "learner"
+    WITNESS = "witness"
+    JOINING = "joining"
+
+
+class DatabaseState(StrEnum):
+    """What the MariaDB beside a node is doing."""
+
+    STOPPED = "stopped"
+    RECOVERING = "recovering"
+    CLONE_NEEDED = "clone needed"
+    CLONING = "cloning"
+    REPLICA = "replica"
+    PROMOTING = "promoting"
+    PRIMARY = "primary"
+    DEMOTING = "demoting"
+    FAILED = "failed"
+    NONE = "none"
+    """A witness has no MariaDB."""
+
+
+class CloneStatus(Shown):
+    """How far a clone is.
+
+    Attributes:
+        donor: name of the member that the data comes from.
+        phase: what is being done, in words.
+        received_bytes: bytes received so far.
+    """
+
+    donor: str
+    phase: str
+    received_bytes: int
+
+
+class DatabaseStatus(Shown):
+    """A node's MariaDB.
+
+    Attributes:
+        state: what it is doing.
+        reason: why it is not serving; empty when it is.
+        clone: progress while it clones.
+        version: the server's version; empty when unknown.
+        process_id: the server's process; 0 when it does not run.
+    """
+
+    state: DatabaseState
+    reason: str = ""
+    clone: CloneStatus | None = None
+    version: str = ""
+    process_id: int = 0
+
+
+class LogStatus(Shown):
+    """A node's log.
+
+    Attributes:
+        first_index: the oldest entry that is still there.
+        last_index: the newest entry, committed or not.
+        commit_index: the newest entry that a majority holds, as far as this node knows.
+    """
+
+    first_index: int = 0
+    last_index: int = 0
+    commit_index: int = 0
+
+
+class AppliedStatus(Shown):
+    """How far a node's MariaDB has come along the log.
+
+    Attributes:
+        sequence: GTID sequence of the newest group that it has applied.
+        index: log index of that group.
+        lag_groups: committed groups that it has not applied yet.
+        settled_index: log index up to which its own data survives a power cut.
+    """
+
+    sequence: int = 0
+    index: int = 0
+    lag_groups: int = 0
+    settled_index: int = 0
+
+
+class LeaderStatus(Shown):
+    """The member that leads."""
+
+    id: str
+    name: str
+    address: str
+
+
+class MemberStatus(Shown):
+    """A member as the answering node knows it: from Raft, and from what the member says of itself.
+
+    Attributes:
+        id: its identity, made at its first start.
+        name: its configured name.
+        number: given by the cluster, never used again.
+        address: `host:port` of its peer port.
+        suffrage: voter, learner or witness.
+        alive: heard from recently.
+        match_index: the newest entry that it surely holds; known by the leader only, else 0.
+        database: its MariaDB, by its own word.
+        applied: how far it has applied, by its own word.
+        writable: it takes writes, by its own word.
+    """
+
+    id: str
+    name: str
+    number: int
+    address: str
+    suffrage: str
+    alive: bool
+    match_index: int = 0
+    database: DatabaseStatus
+    applied: AppliedStatus = AppliedStatus()
+    writable: bool = False
+
+
+class ProxyStatus(Shown):
+    """A node's proxy: where it listens, its sessions now, and counters since the node started."""
+
+    address: str = ""
+    sessions: int = 0
+    counters: dict[str, int] = Field(default_factory=dict)
+
+
+class ProcessStatus(Shown):
+    """The node's process: identity, age and cost."""
+
+    process_id: int
+    version: str
+    uptime_seconds: float
+    rss_bytes: int = 0
+
+
+class NodeStatus(Shown):
+    """One node, whole: what `GET /status` answers.
+
+    Attributes:
+        writable: this node's MariaDB is the primary and takes writes.
+        leader: as far as this node knows; None during an election.
+        members: everyone in the membership, this node included.
+    """
+
+    id: str
+    name: str
+    number: int
+    address: str
+    role: RaftRole
+    term: int
+    leader: LeaderStatus | None
+    log: LogStatus
+    applied: AppliedStatus
+    database: DatabaseStatus
+    writable: bool
+    members: tuple[MemberStatus, ...]
+    proxy: ProxyStatus | None = None
+    process: ProcessStatus
+
+
+class ClusterStatus(Shown):
+    """The cluster as one node sees it: what `GET /cluster` answers.
+
+    Attributes:
+        seen_by: name of the node that answers.
+        writable: some member says that it takes writes in the current term.
+        voters: members that count for a majority.
+        alive_voters: those of them heard from recently.
+    """
+
+    seen_by: str
+    term: int
+    leader: LeaderStatus | None
+    writable: bool
+    voters: int
+    alive_voters: int
+    commit_index: int
+    members: tuple[MemberStatus, ...]
+
+
+class HealthStatus(Shown):
+    """Whether a load balancer should send clients here: what `GET /health` answers.
+
+    Attributes:
+        healthy: the answer; 200 or 503 say the same.
+        reason: why not; empty when healthy.
+    """
+
+    healthy: bool
+    reason: str
+    name: str
+    role: RaftRole
+    writable: bool
