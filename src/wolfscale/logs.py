@@ -101,15 +101,27 @@ def configure(
     root.setLevel(level)
 
 
+def hide(*secrets: str) -> None:
+    """Keep further texts out of every line: secrets that are read or derived after `configure`."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, _EventFormatter):
+            handler.formatter.hide(secrets)
+
+
 class _EventFormatter(logging.Formatter):
     """A record as one line, without secrets."""
 
     def __init__(self, format: LogFormat, secrets: Iterable[str]) -> None:
         super().__init__()
         self._format = format
-        longest_first = sorted(
-            {text for text in secrets if len(text) >= _SHORTEST_HIDDEN}, key=len, reverse=True
-        )
+        self._texts: frozenset[str] = frozenset()
+        self._secrets: re.Pattern[str] | None = None
+        self.hide(secrets)
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Replace these texts too wherever they appear; texts of under four characters are left."""
+        self._texts |= {text for text in secrets if len(text) >= _SHORTEST_HIDDEN}
+        longest_first = sorted(self._texts, key=len, reverse=True)
         self._secrets = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
     def format(self, record: logging.LogRecord) -> str:

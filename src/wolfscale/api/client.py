@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import urllib.parse
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -59,8 +60,8 @@ async def ask(endpoint: str, path: str, *, timeout_seconds: float = DEFAULT_TIME
 
 def _reason(error: BaseException) -> str:
     """The system's own words: trio wraps the errors of all attempts in one without an errno."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)
     if isinstance(error, BaseExceptionGroup):
         return _reason(error.exceptions[0])
     return _reason(error.__cause__) if error.__cause__ is not None else str(error)

@@ -1,0 +1,53 @@
+"""Finding and reading the configuration for a command, with the way out when it is wrong."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wolfscale.cli.exits import CommandError, Exit
+from wolfscale.config import Config, ConfigError, InvalidConfigError, find_config, load
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="The configuration. Default: WOLFSCALE_CONFIG, ./wolfscale.toml, /etc/wolfscale/wolfscale.toml.",
+    ),
+]
+
+
+def locate(path: Path | None) -> Path:
+    """The given file, or the one that counts when none is given."""
+    try:
+        return path if path is not None else find_config()
+    except ConfigError as error:
+        raise as_command_error(error) from error
+
+
+def read(path: Path | None) -> Config:
+    """The configuration, ready to use.
+
+    Raises:
+        CommandError: there is none, or it cannot be used; lists every problem.
+    """
+    found = locate(path)
+    try:
+        return load(found)
+    except ConfigError as error:
+        raise as_command_error(error) from error
+
+
+def as_command_error(error: ConfigError) -> CommandError:
+    """A configuration error as a command's end."""
+    if not isinstance(error, InvalidConfigError):
+        return CommandError(str(error), exit_code=Exit.USAGE, next_step="see docs/configuration.md")
+    count = len(error.problems)
+    headline = "the configuration cannot be used" if count == 1 else f"the configuration has {count} problems"
+    return CommandError(
+        f"{headline}:\n{error}",
+        exit_code=Exit.USAGE,
+        next_step=f"correct {error.path}, then try `wolfscale validate --config {error.path}`",
+    )

@@ -1,0 +1,46 @@
+"""How a command ends: exit codes, and errors that say what to do next."""
+
+import sys
+from enum import IntEnum
+from typing import NoReturn
+
+from wolfscale.errors import WolfScaleError
+
+
+class Exit(IntEnum):
+    """The exit codes of every command (a number because the system wants one)."""
+
+    OK = 0
+    """It is done; for `status`: the node is healthy."""
+    FAILED = 1
+    """It did not work, or what was looked at is not in order."""
+    USAGE = 2
+    """The command line or the configuration cannot be used."""
+    UNREACHABLE = 3
+    """No node answers."""
+
+
+class CommandError(WolfScaleError):
+    """An expected end of a command: what happened, what to do next, and the exit code.
+
+    Attributes:
+        exit_code: what the process ends with.
+        next_step: one line for the user; may be empty.
+    """
+
+    def __init__(self, message: str, *, exit_code: Exit = Exit.FAILED, next_step: str = "") -> None:
+        self.exit_code = exit_code
+        self.next_step = next_step
+        super().__init__(message)
+
+
+def leave(error: WolfScaleError) -> NoReturn:
+    """Print an expected error without a traceback and end the process with its exit code."""
+    code, next_step = Exit.FAILED, ""
+    if isinstance(error, CommandError):
+        code, next_step = error.exit_code, error.next_step
+    sys.stdout.flush()
+    print(f"wolfscale: {error}", file=sys.stderr)
+    if next_step:
+        print(f"  next: {next_step}", file=sys.stderr)
+    raise SystemExit(int(code))

@@ -1,0 +1,49 @@
+"""`wolfscale proxy`: MySQL clients on a machine that has no node."""
+
+from typing import Annotated
+
+import typer
+
+from wolfscale import app, logs
+from wolfscale.cli.configuration import ConfigOption, as_command_error, read
+from wolfscale.cli.exits import CommandError, Exit
+from wolfscale.cli.start import LogFormatOption, configure_logs
+from wolfscale.config import ConfigError, parse_address
+
+
+def command(
+    listen: Annotated[
+        str, typer.Option("--listen", "-l", metavar="HOST:PORT", help="Where to take MySQL clients.")
+    ],
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--peer",
+            metavar="HOST:PORT",
+            help="A node's peer address; may be given several times. Default: the configuration's peers.",
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    log_format: LogFormatOption = logs.LogFormat.TEXT,
+) -> None:
+    """Run a proxy alone: it holds no data and sends everything on to the cluster's nodes."""
+    for option, addresses in (("--listen", [listen]), ("--peer", peer or [])):
+        for address in addresses:
+            try:
+                parse_address(address)
+            except ValueError as error:
+                raise CommandError(f"{option} {address!r} {error}", exit_code=Exit.USAGE) from error
+    settings = read(config)
+    peers = tuple(peer) if peer else settings.cluster.peers
+    if not peers:
+        raise CommandError(
+            "the proxy knows no node",
+            exit_code=Exit.USAGE,
+            next_step="name one with --peer HOST:PORT, or set peers in [cluster]",
+        )
+    configure_logs(settings, log_format)
+    try:
+        code = app.run_proxy(settings, listen, peers)
+    except ConfigError as error:
+        raise as_command_error(error) from error
+    raise typer.Exit(code)
