@@ -191,7 +191,9 @@ class Leadership:
         """The sender's log is the leader's up to an index, or does not fit."""
         state = self._state
         progress = self._progress.get(sender)
-        if progress is None or response.index > state.log.last_index:
+        if progress is None:
+            return
+        if response.index > state.log.last_index:
             state.ignored_messages += 1
             return
         progress.last_heard = state.now
@@ -207,7 +209,9 @@ class Leadership:
         """The sender still follows; whatever it has not acknowledged may have been lost."""
         state = self._state
         progress = self._progress.get(sender)
-        if progress is None or response.round > self._reads.round:
+        if progress is None:
+            return
+        if response.round > self._reads.round:
             state.ignored_messages += 1
             return
         progress.last_heard = state.now
@@ -290,35 +294,33 @@ class Leadership:
         if self._reads.begin_round():
             self._send_heartbeats()
             self._release_reads()
-        log = self._state.log
-        self._shared.clear()
         for id, progress in self._progress.items():
+            if progress.next_index <= self._state.log.base.index and progress.stream is not Stream.INSTALL:
+                progress.need_base()
             if progress.stream is Stream.REPLICATE:
-                sent = False
-                while progress.next_index <= log.last_index and not progress.full:
-                    if not self._send_next(id, progress):
-                        break
-                    sent = True
-                if progress.stream is Stream.REPLICATE and not sent and self._owes_empty(progress):
-                    self._send_append(id, progress, empty=True)
-                progress.nudged = False
-            elif not progress.paused:
-                self._send_next(id, progress)
+                self._stream_to(id, progress)
+            elif progress.paused:
+                continue
+            elif progress.stream is Stream.INSTALL:
+                self._send_base(id, progress)
+            else:
+                self._send_append(id, progress, empty=progress.next_index > self._state.log.last_index)
+        self._shared.clear()
 
-    def _owes_empty(self, progress: Progress) -> bool:
-        return progress.nudged or progress.sent_commit < self._state.commit_index
-
-    def _send_next(self, id: NodeId, progress: Progress) -> bool:
-        """Send the next entries, or the base when they are gone; returns whether entries may follow."""
+    def _stream_to(self, id: NodeId, progress: Progress) -> None:
         state = self._state
-        log = state.log
-        base = log.base
-        if progress.next_index <= base.index or progress.stream is Stream.INSTALL:
-            progress.install(base.index)
-            state.send(id, InstallBase(term=state.term, base=base))
-            return False
-        self._send_append(id, progress, empty=progress.next_index > log.last_index)
-        return True
+        sent = False
+        while progress.next_index <= state.log.last_index and not progress.full:
+            self._send_append(id, progress, empty=False)
+            sent = True
+        if not sent and (progress.nudged or progress.sent_commit < state.commit_index):
+            self._send_append(id, progress, empty=True)
+        progress.nudged = False
+
+    def _send_base(self, id: NodeId, progress: Progress) -> None:
+        base = self._state.log.base
+        self._state.send(id, InstallBase(term=self._state.term, base=base))
+        progress.sent_base(base.index)
 
     def _send_append(self, id: NodeId, progress: Progress, *, empty: bool) -> None:
         """Send an Append; members that are level get the same object, so that it is encoded once."""

@@ -94,9 +94,12 @@ class Progress:
         """What is on its way must be taken for lost: begin again after what is known."""
         self._restart(Stream.PROBE)
 
-    def install(self, base_index: Index) -> None:
-        """The base is on its way."""
+    def need_base(self) -> None:
+        """What it needs is below the base."""
         self._restart(Stream.INSTALL)
+
+    def sent_base(self, base_index: Index) -> None:
+        """The base is on its way; wait for the answer, or for a heartbeat's before it is sent again."""
         self.next_index = Index(base_index + 1)
         self.paused = True
 

@@ -1,1 +1,1 @@
-"""(described when built)"""
+"""Stand-ins and simulators for tests; nothing else imports them."""
