@@ -30,7 +30,7 @@ def command(
         typer.Option(
             "--dir",
             metavar="DIR",
-            help="Where everything goes; never removed if it is there already. Default: a new one below /tmp.",
+            help="Where everything goes; not removed if it was there before. Default: a new one in /tmp.",
         ),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the directory behind.")] = False,

@@ -12,7 +12,6 @@ Public API: `load`, `parse`, `find_config`, `Config` and its sections, `Durabili
 
 from wolfscale.config.addresses import Address, advertised_address, parse_address
 from wolfscale.config.errors import ConfigError, InvalidConfigError, SecretMissingError
-from wolfscale.config.load import find_config, load, parse
 from wolfscale.config.models import (
     ApiConfig,
     ClusterConfig,
@@ -24,6 +23,7 @@ from wolfscale.config.models import (
     ProxyConfig,
     WalConfig,
 )
+from wolfscale.config.reading import find_config, load, parse
 from wolfscale.config.reference import configuration_reference
 from wolfscale.config.secret import find_secret, make_secret, secret_path
 

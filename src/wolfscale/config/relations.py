@@ -206,6 +206,7 @@ def _tls(config: Config) -> Iterator[Conflict]:
             reason=f"needs {' and '.join(missing)} beside it",
             involves=tuple(("cluster", key) for key in missing),
         )
+        return
     for key in given:
         if not getattr(config.cluster, key).is_file():
             yield Conflict(key=("cluster", key), reason=f"there is no file {getattr(config.cluster, key)}")

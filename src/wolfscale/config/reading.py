@@ -5,7 +5,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import SecretStr, ValidationError
 
@@ -89,6 +89,11 @@ def _syntax_error(error: tomllib.TOMLDecodeError) -> ConfigError:
     return ConfigError("", int(at[1]), f"is no valid TOML: {reason} (column {at[2]})")
 
 
+def _wants_scalar(annotation: Any) -> bool:
+    """Whether a key's type is a number or a truth value, be it optional or bounded."""
+    return annotation in (int, bool) or any(_wants_scalar(part) for part in get_args(annotation))
+
+
 class _Reading:
     """One pass over one document; collects problems instead of stopping at the first."""
 
@@ -150,8 +155,9 @@ class _Reading:
         if not isinstance(value, str):
             return value
         expanded = expand(value, self._environment)
-        wants_text = model.model_fields[key].annotation not in (int, bool, int | None)
-        return expanded if wants_text or not is_reference(value) else as_scalar(expanded)
+        if is_reference(value) and _wants_scalar(model.model_fields[key].annotation):
+            return as_scalar(expanded)
+        return expanded
 
     def _validated(self, values: dict[str, dict[str, Any]]) -> Config:
         """The configuration with whatever cannot be used left out, so that the rest can be checked too."""
