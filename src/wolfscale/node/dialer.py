@@ -1,0 +1,136 @@
+"""Opens streams to other nodes; works in any process that holds the cluster secret."""
+
+import socket
+import ssl
+from dataclasses import dataclass
+
+import trio
+
+from wolfscale.node.errors import FrameError, SecretMismatch, StreamRefused, Unreachable
+from wolfscale.node.frames import build_frame, read_frame
+from wolfscale.node.hello import Hello, decode_answer, encode_hello
+from wolfscale.node.tls import HOSTNAME, Credentials
+
+OPEN_TIMEOUT = 5.0
+"""Seconds for connecting, proving the secret and having the stream taken."""
+
+KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES = 5, 2, 3
+"""A machine that went silent is noticed on an idle stream after about 11 seconds."""
+
+USER_TIMEOUT_MS = 30_000
+"""How long sent bytes may stay unacknowledged: a clone's reader may stall on its disk for a while."""
+
+RAFT_USER_TIMEOUT_MS = 3_000
+"""Raft sends everything again, so its streams are given up early and opened anew."""
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """Split `host:port` or `[v6]:port`.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    host, colon, port = address.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"{address!r}: an IPv6 address must stand in brackets, as in [::1]:7400")
+    if not colon or not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
+        raise ValueError(f"{address!r} is not host:port")
+    return host, int(port)
+
+
+def format_address(host: str, port: int) -> str:
+    """The inverse of `parse_address`."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def tune(stream: trio.SSLStream[trio.SocketStream], kind: str) -> None:
+    """Set the socket options that let a silent machine be noticed."""
+    sock = stream.transport_stream.socket
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
+    timeout = RAFT_USER_TIMEOUT_MS if kind == "raft" else USER_TIMEOUT_MS
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout)
+
+
+@dataclass(frozen=True, slots=True)
+class Dialer:
+    """Opens authenticated streams to other nodes' peer ports."""
+
+    credentials: Credentials
+
+    @classmethod
+    def from_secret(cls, secret: bytes, name: str) -> "Dialer":
+        """A dialer with a certificate of its own; `name` shows up in it."""
+        return cls(Credentials.from_secret(secret, name))
+
+    async def open_stream(
+        self, address: str, kind: str, header: bytes = b"", *, timeout: float = OPEN_TIMEOUT
+    ) -> trio.SSLStream[trio.SocketStream]:
+        """Open a stream of a kind; it has been taken by the other node when this returns.
+
+        The stream ends cleanly (`receive_some` returns `b""`) only when the other side closed it on
+        purpose; a process that died raises `trio.BrokenResourceError`. A checkpoint; cancelling it
+        leaves nothing open.
+
+        Args:
+            address: `host:port` of the peer port.
+            kind: what the stream is for, as registered by the other node.
+            header: bytes that belong to the kind.
+            timeout: seconds for everything.
+
+        Raises:
+            Unreachable: nobody there, or not in time.
+            SecretMismatch: the node there belongs to another cluster.
+            StreamRefused: the node there does not take it; says why.
+        """
+        try:
+            with trio.fail_after(timeout):
+                return await self._open(address, Hello(kind=kind, header=header))
+        except trio.TooSlowError:
+            raise Unreachable(address, f"no answer within {timeout:g} s") from None
+
+    async def _open(self, address: str, hello: Hello) -> trio.SSLStream[trio.SocketStream]:
+        try:
+            host, port = parse_address(address)
+            transport = await trio.open_tcp_stream(host, port)
+        except (OSError, ValueError) as error:
+            raise Unreachable(address, str(error)) from error
+        stream = trio.SSLStream(transport, self.credentials.client, server_hostname=HOSTNAME)
+        taken = False
+        try:
+            tune(stream, hello.kind)
+            await stream.send_all(build_frame(encode_hello(hello)))
+            refusal = decode_answer(await read_frame(stream))
+            if refusal is not None:
+                raise StreamRefused(address, refusal)
+            taken = True
+            return stream
+        except trio.BrokenResourceError as error:
+            if is_secret_mismatch(error):
+                raise SecretMismatch(address, "the node there has another cluster secret") from error
+            raise Unreachable(address, f"the connection was lost ({describe(error)})") from error
+        except FrameError as error:
+            raise Unreachable(address, str(error)) from error
+        except OSError as error:
+            raise Unreachable(address, str(error)) from error
+        finally:
+            if not taken:
+                await trio.aclose_forcefully(stream)
+
+
+def is_secret_mismatch(error: BaseException) -> bool:
+    """Whether a lost connection was lost because the two ends hold different secrets."""
+    cause = error.__cause__
+    return isinstance(cause, ssl.SSLCertVerificationError) or (
+        isinstance(cause, ssl.SSLError) and "UNKNOWN_CA" in str(cause.reason)
+    )
+
+
+def describe(error: BaseException) -> str:
+    """One line about why a connection was lost."""
+    cause = error.__cause__ or error
+    return str(cause) or type(cause).__name__

@@ -1,0 +1,143 @@
+"""Nodes in one process over real loopback TLS, each in a directory of its own."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+from node_memory import MemoryStorage
+
+from wolfscale.node import ClusterSecret, Node, NodeOptions
+from wolfscale.raft.types import Suffrage
+
+SECRET = b"a secret for tests, long enough"
+PATIENCE = 60.0
+
+
+class Running:
+    """A node that runs in a nursery of its own."""
+
+    def __init__(self, node: Node, storage: MemoryStorage, options: NodeOptions) -> None:
+        self.node = node
+        self.storage = storage
+        self.options = options
+        self.error: Exception | None = None
+        self._scope = trio.CancelScope()
+        self._done = trio.Event()
+
+    async def start(self, nursery: trio.Nursery) -> None:
+        await nursery.start(self._run)
+
+    async def _run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        started = False
+
+        class Status:
+            def started(self, value: None = None) -> None:
+                nonlocal started
+                started = True
+                task_status.started()
+
+        try:
+            with self._scope:
+                await self.node.run(task_status=Status())
+        except Exception as error:
+            self.error = error
+            if not started:
+                raise
+        finally:
+            self._done.set()
+
+    async def stop(self) -> None:
+        """End it as a killed process ends: every connection is torn down, nobody is told."""
+        self._scope.cancel()
+        await self._done.wait()
+
+    async def stopped(self) -> None:
+        await self._done.wait()
+
+
+class Cluster:
+    """Makes nodes that know each other."""
+
+    def __init__(self, directory: Path, nursery: trio.Nursery) -> None:
+        self.directory = directory
+        self.nursery = nursery
+        self.running: list[Running] = []
+
+    async def start(
+        self,
+        name: str,
+        *,
+        bootstrap: bool = False,
+        peers: Sequence[str] | None = None,
+        storage: MemoryStorage | None = None,
+        bind_address: str = "127.0.0.1:0",
+        directory: str | None = None,
+        secret: bytes = SECRET,
+        suffrage: Suffrage = Suffrage.VOTER,
+        election_timeout: float = 1.0,
+        prepare: Callable[[Node], None] = lambda _: None,
+    ) -> Running:
+        data_dir = self.directory / (directory or name)
+        data_dir.mkdir(exist_ok=True)
+        if peers is None:
+            peers = [one.node.address for one in self.running]
+        options = NodeOptions(
+            name=name,
+            data_dir=data_dir,
+            bind_address=bind_address,
+            secret=ClusterSecret(value=secret),
+            peers=tuple(peers),
+            bootstrap=bootstrap,
+            suffrage=suffrage,
+            heartbeat_interval=0.1,
+            election_timeout=election_timeout,
+        )
+        storage = storage or MemoryStorage()
+        node = await Node.create(options, storage=storage)
+        prepare(node)
+        running = Running(node, storage, options)
+        await running.start(self.nursery)
+        self.running.append(running)
+        return running
+
+    async def grow(self, count: int, *, election_timeout: float = 1.0) -> list[Running]:
+        """Bootstrap one node and let others join until `count` vote."""
+        for number in range(1, count + 1):
+            one = await self.start(f"node-{number}", bootstrap=number == 1, election_timeout=election_timeout)
+            await one.node.become_voter()
+        return self.running
+
+    async def restart(self, old: Running) -> Running:
+        """Start a stopped node again, on its disk and its port."""
+        self.running.remove(old)
+        return await self.start(
+            old.node.name,
+            bind_address=old.node.address,
+            storage=old.storage,
+            peers=old.options.peers,
+            election_timeout=old.options.election_timeout,
+        )
+
+    async def leader(self, *, among: Sequence[Running] | None = None) -> Running:
+        """Wait until one of the nodes leads and has committed something of its term."""
+        nodes = self.running if among is None else among
+        while True:
+            for one in nodes:
+                if one.node.is_leader and one.node.term_start_committed:
+                    return one
+            await trio.sleep(0.005)
+
+
+@asynccontextmanager
+async def cluster(directory: Path) -> AsyncIterator[Cluster]:
+    """A cluster in which every wait is bounded; everything is stopped at the end."""
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            yield Cluster(directory, nursery)
+            nursery.cancel_scope.cancel()
+
+
+async def committed_everywhere(nodes: Sequence[Running], index: int) -> None:
+    for one in nodes:
+        await one.node.changes.wait_until(lambda one=one: one.node.commit_index >= index)  # type: ignore[misc]
