@@ -109,7 +109,10 @@ async def _exchange(stream: trio.abc.Stream, endpoint: str, host: str, path: str
     while True:
         event = connection.next_event()
         if event is h11.NEED_DATA:
-            connection.receive_data(bytes(await stream.receive_some(_CHUNK_BYTES)))
+            data = bytes(await stream.receive_some(_CHUNK_BYTES))
+            if not data and not status:
+                raise NodeUnreachableError(endpoint, "the connection was closed before an answer")
+            connection.receive_data(data)
         elif isinstance(event, h11.Response):
             status = event.status_code
         elif isinstance(event, h11.Data):
@@ -118,8 +121,6 @@ async def _exchange(stream: trio.abc.Stream, endpoint: str, host: str, path: str
                 raise NodeAnswerError(endpoint, "the answer is too long")
         elif isinstance(event, h11.EndOfMessage):
             break
-        elif isinstance(event, h11.ConnectionClosed):
-            raise NodeUnreachableError(endpoint, "the connection was closed before an answer")
     try:
         return Answer(status=status, body=json.loads(body))
     except ValueError as error:
