@@ -1,0 +1,164 @@
+"""A MariaDB server as a process: what managed and external servers have in common."""
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import trio
+
+from wolfscale.mysql.client import Connection
+from wolfscale.mysql.errors import ConnectionLost, ServerError
+from wolfscale.replication.processes import Owner
+from wolfscale.replication.server_errors import ServerStartFailed
+from wolfscale.replication.settings import Boot
+
+LONGEST_SOCKET_PATH = 107
+"""`sun_path` of a unix socket address holds 108 bytes with its final NUL (unix(7))."""
+
+POLL_SECONDS = 0.01
+_ACCESS_DENIED = frozenset({1044, 1045, 1698})
+_LOG_EXCERPT_LINES = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """The node's own account on the server; the same on every node since data is cloned.
+
+    Attributes:
+        user: its name, at localhost.
+        password: its password; never shown.
+    """
+
+    user: str = "wolfscale"
+    password: str = field(repr=False)
+
+
+class Server(Protocol):
+    """One MariaDB server on this machine. One task owns it; `wait_exit` may be awaited by others."""
+
+    @property
+    def data_directory(self) -> Path:
+        """The server's data directory."""
+
+    @property
+    def socket_path(self) -> str:
+        """Its unix socket."""
+
+    @property
+    def owner(self) -> Owner | None:
+        """The account that must own the data; None: the node's own."""
+
+    @property
+    def account(self) -> Account:
+        """The node's account on it."""
+
+    @property
+    def process_id(self) -> int:
+        """Its process id; 0 when it does not run or is not known."""
+
+    async def start(self, boot: Boot) -> None:
+        """Start the server and wait until it lets the node's account in.
+
+        When cancelled or failed, the server does not run.
+
+        Raises:
+            ServerStartFailed: it ended, or refused the account; carries its error log.
+        """
+
+    async def start_once(self, boot: Boot, *arguments: str) -> str:
+        """Start the server's program with arguments that make it end by itself; return its error log.
+
+        Raises:
+            ServerStartFailed: the program could not be started or did not end in time.
+        """
+
+    async def stop(self) -> bool:
+        """Stop the server in good order; False when it had to be killed or was already dead."""
+
+    async def kill(self) -> None:
+        """Make sure, by SIGKILL, that no server runs on the data directory, of whichever start."""
+
+    async def wait_exit(self) -> None:
+        """Wait until the server's process has ended; returns at once when none runs."""
+
+    async def create_data(self) -> None:
+        """Make a fresh data directory with the node's account and schema, replacing leftovers.
+
+        Raises:
+            DataDirectoryUnusable: it cannot be made.
+        """
+
+    def data_exists(self) -> bool:
+        """Whether the data directory holds a server's data."""
+
+
+async def open_connection(socket_path: str, account: Account) -> Connection:
+    """Log in as the node's account.
+
+    Raises:
+        ConnectionLost, ServerError: as `Connection.connect`.
+    """
+    return await Connection.connect(
+        user=account.user,
+        password=account.password,
+        socket_path=socket_path,
+        # From a network of proxy_protocol_networks the server may wait for a header before it greets.
+        proxy_header=b"PROXY UNKNOWN\r\n",
+    )
+
+
+async def wait_until_open(socket_path: str, account: Account, log: "LogTail") -> str:
+    """Try until the server lets the account in; return its version text.
+
+    Raises:
+        ServerStartFailed: it refuses the account.
+    """
+    while True:
+        try:
+            async with await open_connection(socket_path, account) as connection:
+                return connection.server_version
+        except ConnectionLost:
+            pass
+        except ServerError as error:
+            if error.errno in _ACCESS_DENIED:
+                raise ServerStartFailed(
+                    f"the MariaDB server at {socket_path} does not let the node's account "
+                    f"'{account.user}'@'localhost' in ({error}): its password must be the same on every node",
+                    await trio.to_thread.run_sync(log.read),
+                ) from error
+        await trio.sleep(POLL_SECONDS)
+
+
+class LogTail:
+    """The part of an error log that a server writes from now on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._offset = path.stat().st_size
+        except FileNotFoundError:
+            self._offset = 0
+
+    def read(self) -> str:
+        """Return what was written since; empty when there is no file. Blocks."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                return file.read().decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+
+def excerpt(log: str) -> str:
+    """Return the lines of an error log that say what went wrong, newest last."""
+    lines = [line for line in log.splitlines() if line.strip()]
+    errors = [line for line in lines if "[ERROR]" in line or "Assertion" in line or "signal" in line]
+    chosen = (errors or lines)[-_LOG_EXCERPT_LINES:]
+    return "\n".join(re.sub(r"^(\S+ +\S+) \d+ ", r"\1 ", line) for line in chosen)
+
+
+def fits_socket_path(path: str) -> bool:
+    """Whether a path can be a unix socket's address."""
+    return len(os.fsencode(path)) <= LONGEST_SOCKET_PATH
