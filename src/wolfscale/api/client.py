@@ -105,13 +105,14 @@ async def _exchange(stream: trio.abc.Stream, endpoint: str, host: str, path: str
     connection = h11.Connection(h11.CLIENT)
     request = h11.Request(method="GET", target=path, headers=[("Host", host), ("Connection", "close")])
     await stream.send_all((connection.send(request) or b"") + (connection.send(h11.EndOfMessage()) or b""))
-    status, body = 0, bytearray()
+    status, body, received = 0, bytearray(), 0
     while True:
         event = connection.next_event()
         if event is h11.NEED_DATA:
             data = bytes(await stream.receive_some(_CHUNK_BYTES))
-            if not data and not status:
+            if not data and not received:
                 raise NodeUnreachableError(endpoint, "the connection was closed before an answer")
+            received += len(data)
             connection.receive_data(data)
         elif isinstance(event, h11.Response):
             status = event.status_code

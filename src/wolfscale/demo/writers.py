@@ -6,8 +6,9 @@ Each runs in a thread with PyMySQL, an independent client: what it was told is t
 import itertools
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import pymysql
 import pymysql.cursors
@@ -26,7 +27,7 @@ _CONNECT_TIMEOUT_SECONDS = 2
 _READ_TIMEOUT_SECONDS = 30
 _RETRY_SECONDS = 0.02
 
-Client = pymysql.Connection[pymysql.cursors.Cursor]
+Client: TypeAlias = "pymysql.Connection[pymysql.cursors.Cursor]"
 WriteKey = tuple[int, int]
 """A write's writer and its number, both part of the row that it makes."""
 
@@ -140,7 +141,7 @@ class Writers:
                 connection._force_close()  # type: ignore[attr-defined]
 
     def _write_through(
-        self, connection: Client, port: int, writer: int, numbers: itertools.count[int]
+        self, connection: Client, port: int, writer: int, numbers: Iterator[int]
     ) -> None:
         """Write until stopped or the connection breaks. Each number is used once, whatever became of it."""
         with connection.cursor() as cursor:

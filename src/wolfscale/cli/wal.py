@@ -1,0 +1,3 @@
+"""`wolfscale wal inspect`: what lies in a node's log."""
+import typer
+command = typer.Typer()

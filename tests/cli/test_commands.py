@@ -1,0 +1,217 @@
+"""The command line as a user meets it: output, exit codes, next steps, no tracebacks."""
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from wolfscale.api.errors import NodeUnreachableError
+from wolfscale.api.models import CloneStatus, DatabaseState, NodeStatus, RaftRole
+from wolfscale.cli import main, status
+from wolfscale.cli.exits import Exit
+from wolfscale.cli.tables import member_table, node_table
+from wolfscale.config import configuration_reference
+from wolfscale.testing.statuses import follower, member, node
+
+VALID = '[node]\nid = "node-1"\n[api]\nbind_address = "0.0.0.0:9999"\n'
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    return int(ended.value.code or 0)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "wolfscale.toml"
+    path.write_text(VALID)
+    return path
+
+
+@pytest.fixture
+def answering(monkeypatch: pytest.MonkeyPatch) -> dict[str, NodeStatus]:
+    """Nodes by endpoint, instead of real ones."""
+    nodes: dict[str, NodeStatus] = {}
+
+    async def fetch(endpoint: str) -> NodeStatus:
+        if endpoint not in nodes:
+            raise NodeUnreachableError(endpoint, "Connection refused")
+        return nodes[endpoint]
+
+    monkeypatch.setattr(status, "fetch_status", fetch)
+    return nodes
+
+
+def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version") == 0
+    assert capsys.readouterr().out.startswith("wolfscale ")
+
+
+def test_validate_of_a_valid_file_says_so(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("validate", "--config", str(config)) == 0
+    assert "is valid: node node-1, managed MariaDB" in capsys.readouterr().out
+
+
+def test_validate_lists_every_problem_with_file_and_line(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.write_text(VALID + "[wal]\nfsink = true\nsegment_size_mb = 0\n")
+    assert run("validate", "--config", str(config)) == Exit.USAGE
+    error = capsys.readouterr().err
+    assert f"{config}:6: wal.fsink: unknown key; did you mean fsync?" in error
+    assert f"{config}:7: wal.segment_size_mb: must be at least 1" in error
+    assert "next: correct" in error
+    assert "Traceback" not in error
+
+
+def test_command_without_configuration_says_where_it_looked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WOLFSCALE_CONFIG", raising=False)
+    monkeypatch.setattr("wolfscale.config.reading.SYSTEM_CONFIG", tmp_path / "none")
+    assert run("validate") == Exit.USAGE
+    assert "./wolfscale.toml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["validate", "--confg", "x"], ["status", "extra"]])
+def test_wrong_command_line_exits_with_usage(arguments: Sequence[str]) -> None:
+    assert run(*arguments) == Exit.USAGE
+
+
+def test_status_shows_each_member_and_its_verdict(
+    answering: dict[str, NodeStatus], capsys: pytest.CaptureFixture[str]
+) -> None:
+    answering["http://x:1"] = node(members=(member(1, writable=True), member(2, alive=False), member(3)))
+    assert run("status", "--endpoint", "http://x:1") == 0
+    out = capsys.readouterr().out
+    assert all(f"node-{number}" in out for number in (1, 2, 3))
+    assert "takes writes" in out
+    assert "silent" in out
+    assert "node-1 answers: term 3, leader node-1; it can serve clients" in out
+
+
+def test_status_of_a_node_that_cannot_serve_exits_with_failure(
+    answering: dict[str, NodeStatus], capsys: pytest.CaptureFixture[str]
+) -> None:
+    answering["http://x:1"] = node(state=DatabaseState.FAILED, reason="disk full", writable=False)
+    assert run("status", "--endpoint", "http://x:1") == Exit.FAILED
+    assert "disk full" in capsys.readouterr().out
+
+
+def test_status_as_json_is_what_the_node_answers(
+    answering: dict[str, NodeStatus], capsys: pytest.CaptureFixture[str]
+) -> None:
+    answering["http://x:1"] = follower()
+    assert run("status", "-e", "http://x:1", "--json") == 0
+    assert NodeStatus.model_validate(json.loads(capsys.readouterr().out)) == follower()
+
+
+def test_status_asks_the_configured_endpoint(answering: dict[str, NodeStatus], config: Path) -> None:
+    answering["http://127.0.0.1:9999"] = follower()
+    assert run("status", "--config", str(config)) == 0
+
+
+def test_status_without_an_answer_says_what_to_do(
+    answering: dict[str, NodeStatus], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("status", "--endpoint", "http://x:1") == Exit.UNREACHABLE
+    error = capsys.readouterr().err
+    assert "no answer from http://x:1: Connection refused" in error
+    assert "next: is the node running" in error
+
+
+def test_info_shows_the_configuration_without_its_secrets(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.write_text(
+        VALID + '[database]\npassword = "correct-horse"\n[cluster]\nsecret = "battery-staple-0"\n'
+    )
+    assert run("info", "--config", str(config)) == 0
+    out = capsys.readouterr().out
+    assert "cluster secret" in out
+    assert "correct-horse" not in out
+    assert "battery-staple" not in out
+
+
+def test_reference_prints_the_documentation(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("reference") == 0
+    assert capsys.readouterr().out == configuration_reference()
+
+
+def test_every_command_has_help_and_the_program_lists_them() -> None:
+    # In a process of its own: this imports everything, which takes its time and stays.
+    answer = subprocess.run(
+        [sys.executable, "-m", "wolfscale", "--help"], capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+    for command in ("start", "proxy", "status", "info", "validate", "wal", "demo"):
+        assert command in answer.stdout
+    assert "reference" not in answer.stdout
+    assert "Exit codes" in answer.stdout
+
+
+def _rendered(table: object) -> str:
+    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    with console.file:
+        console.print(table)
+    return console.export_text()
+
+
+def test_node_table_shows_a_silent_node_and_a_clone() -> None:
+    cloning = node(
+        2,
+        role=RaftRole.LEARNER,
+        state=DatabaseState.CLONING,
+        writable=False,
+        clone=CloneStatus(donor="node-1", phase="receiving", received_bytes=3 * 2**20),
+    )
+    text = _rendered(node_table([("node-1", node()), ("node-2", cloning), ("node-3", None)]))
+    assert "no answer" in text
+    assert "cloning receiving, 3 MiB from node-1" in text
+
+
+def test_member_table_shows_leadership_and_suffrage() -> None:
+    text = _rendered(
+        member_table(
+            node(
+                2,
+                role=RaftRole.FOLLOWER,
+                writable=False,
+                members=(member(1, writable=True), member(2), member(4, suffrage="learner")),
+            )
+        )
+    )
+    lines = {line.split()[0]: line for line in text.splitlines() if line.strip().startswith("node-")}
+    assert "leader" in lines["node-1"]
+    assert "follower" in lines["node-2"]
+    assert "learner" in lines["node-4"]
+
+
+def test_demo_with_taken_ports_names_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code = run("demo", "--nodes", "1", "--dir", str(tmp_path / "d"), "--http-port", str(port))
+    assert code == Exit.FAILED
+    assert str(port) in capsys.readouterr().err
+    assert not (tmp_path / "d").exists()
+
+
+def test_tour_with_too_few_nodes_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("demo", "--tour", "--nodes", "2") == Exit.USAGE
+    assert "3 nodes" in capsys.readouterr().err
+
+
+def test_proxy_with_an_unusable_address_is_refused(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("proxy", "--listen", "3307", "--config", str(config)) == Exit.USAGE
+    assert "has no port" in capsys.readouterr().err
+    assert run("proxy", "--listen", "0.0.0.0:3307", "--config", str(config)) == Exit.USAGE
+    assert "--peer" in capsys.readouterr().err
