@@ -3,21 +3,45 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import trio
-from node_memory import MemoryStorage
 
 from wolfscale.node import ClusterSecret, Node, NodeOptions
-from wolfscale.raft.types import Suffrage
+from wolfscale.node.storage import Persistable, RaftStorage
+from wolfscale.raft.types import Index, Suffrage
+from wolfscale.wal import WalOptions
 
 SECRET = b"a secret for tests, long enough"
 PATIENCE = 60.0
 
 
+class BreakableStorage(RaftStorage):
+    """The real storage, which can be told to fail."""
+
+    failure: Exception | None = None
+
+    def persist(self, batches: Sequence[Persistable]) -> None:
+        if self.failure is not None:
+            raise self.failure
+        super().persist(batches)
+
+
+def open_storage(directory: Path) -> BreakableStorage:
+    """Open a storage whose entries have their number as key; nothing is synced, to be quick."""
+    storage = BreakableStorage.open(
+        directory,
+        wal_options=WalOptions(fsync=False, segment_bytes=1 << 20),
+        key_of=lambda data: int(data) if data.isdigit() else 0,
+    )
+    assert isinstance(storage, BreakableStorage)
+    return storage
+
+
 class Running:
     """A node that runs in a nursery of its own."""
 
-    def __init__(self, node: Node, storage: MemoryStorage, options: NodeOptions) -> None:
+    def __init__(self, node: Node, storage: BreakableStorage, options: NodeOptions) -> None:
         self.node = node
         self.storage = storage
         self.options = options
@@ -43,8 +67,9 @@ class Running:
         except Exception as error:
             self.error = error
             if not started:
-                raise
+                task_status.started()
         finally:
+            self.storage.close()
             self._done.set()
 
     async def stop(self) -> None:
@@ -70,7 +95,6 @@ class Cluster:
         *,
         bootstrap: bool = False,
         peers: Sequence[str] | None = None,
-        storage: MemoryStorage | None = None,
         bind_address: str = "127.0.0.1:0",
         directory: str | None = None,
         secret: bytes = SECRET,
@@ -93,7 +117,7 @@ class Cluster:
             heartbeat_interval=0.1,
             election_timeout=election_timeout,
         )
-        storage = storage or MemoryStorage()
+        storage = await trio.to_thread.run_sync(open_storage, data_dir / "log")
         node = await Node.create(options, storage=storage)
         prepare(node)
         running = Running(node, storage, options)
@@ -114,7 +138,7 @@ class Cluster:
         return await self.start(
             old.node.name,
             bind_address=old.node.address,
-            storage=old.storage,
+            directory=old.options.data_dir.name,
             peers=old.options.peers,
             election_timeout=old.options.election_timeout,
         )
@@ -129,10 +153,14 @@ class Cluster:
             await trio.sleep(0.005)
 
 
+def _no_sync(_descriptor: int) -> None:
+    """Nodes here are stopped, machines are not: other tests look after power cuts."""
+
+
 @asynccontextmanager
 async def cluster(directory: Path) -> AsyncIterator[Cluster]:
     """A cluster in which every wait is bounded; everything is stopped at the end."""
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(PATIENCE), patch("os.fsync", _no_sync), patch("os.fdatasync", _no_sync):
         async with trio.open_nursery() as nursery:
             yield Cluster(directory, nursery)
             nursery.cancel_scope.cancel()
@@ -141,3 +169,11 @@ async def cluster(directory: Path) -> AsyncIterator[Cluster]:
 async def committed_everywhere(nodes: Sequence[Running], index: int) -> None:
     for one in nodes:
         await one.node.changes.wait_until(lambda one=one: one.node.commit_index >= index)  # type: ignore[misc]
+
+
+async def propose(leader: Running, *datas: bytes) -> Index:
+    """Propose on a leader and wait until it is committed."""
+    term = leader.node.term
+    index = leader.node.log.propose(datas, term=term)
+    await leader.node.wait_committed(index, term)
+    return index

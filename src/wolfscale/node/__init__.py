@@ -5,8 +5,8 @@ each other and how they talk. Does not know what the entries mean: databases and
 business. The application makes a `Node` over an opened storage, registers handlers for streams and
 calls, and runs it.
 
-Public: `Node`, `NodeOptions`, `NodeStatus`, `MemberStatus`, `Notice`, `CommittedLog`, `Dialer`,
-`Credentials`, `CertificateFiles`, `ClusterSecret`, `load_or_create_secret`, and the errors.
+Public: `Node`, `NodeOptions`, `NodeStatus`, `MemberStatus`, `Notice`, `CommittedLog`, `RaftStorage`,
+`Dialer`, `Credentials`, `CertificateFiles`, `ClusterSecret`, `load_or_create_secret`, and the errors.
 """
 
 from wolfscale.node.dialer import Dialer, parse_address
@@ -31,6 +31,7 @@ from wolfscale.node.log import CommittedLog
 from wolfscale.node.node import Node
 from wolfscale.node.options import NodeOptions
 from wolfscale.node.status import MemberStatus, NodeStatus, Notice
+from wolfscale.node.storage import RaftStorage
 from wolfscale.node.tls import CertificateFiles, Credentials
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "NodeStatus",
     "NodeStopped",
     "Notice",
+    "RaftStorage",
     "RpcError",
     "RpcFailed",
     "RpcUnavailable",

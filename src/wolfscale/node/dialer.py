@@ -17,11 +17,10 @@ OPEN_TIMEOUT = 5.0
 KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES = 5, 2, 3
 """A machine that went silent is noticed on an idle stream after about 11 seconds."""
 
-USER_TIMEOUT_MS = 30_000
-"""How long sent bytes may stay unacknowledged: a clone's reader may stall on its disk for a while."""
-
-RAFT_USER_TIMEOUT_MS = 3_000
-"""Raft sends everything again, so its streams are given up early and opened anew."""
+USER_TIMEOUTS_MS = {"raft": 3_000, "rpc": 10_000}
+"""How long sent bytes may stay unacknowledged, by kind of stream. Raft sends everything again, so its
+streams are given up early. The others have no bound: Linux counts a reader that does not read, and the
+client of a session may well pause in the middle of a long result."""
 
 
 def parse_address(address: str) -> tuple[str, int]:
@@ -52,8 +51,8 @@ def tune(stream: trio.SSLStream[trio.SocketStream], kind: str) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
-    timeout = RAFT_USER_TIMEOUT_MS if kind == "raft" else USER_TIMEOUT_MS
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout)
+    if kind in USER_TIMEOUTS_MS:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUTS_MS[kind])
 
 
 @dataclass(frozen=True, slots=True)

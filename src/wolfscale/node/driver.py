@@ -5,11 +5,11 @@ next write takes them all: one fsync serves whatever has arrived meanwhile. Whoe
 state only marks work; one pass of the loop serves everything that was marked in a scheduling round.
 """
 
+import contextlib
 import logging
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import trio
 
@@ -17,43 +17,19 @@ from wolfscale.changes import Changes
 from wolfscale.errors import InvariantError, WolfScaleError
 from wolfscale.node.clock import Ticker
 from wolfscale.node.errors import NodeStopped
+from wolfscale.node.storage import Batch, RaftStorage
 from wolfscale.node.waiters import CommitWaiters, ReadWaiters
 from wolfscale.raft.core import Raft
-from wolfscale.raft.log import LogReader
+from wolfscale.raft.errors import RaftError
 from wolfscale.raft.messages import Message
 from wolfscale.raft.ready import Ready
-from wolfscale.raft.types import Entry, HardState, Index, LogBase, Membership, NodeId, RaftConfig, Term
+from wolfscale.raft.types import Index, LogBase, Membership, NodeId, RaftConfig, Term
+from wolfscale.wal.errors import WalFull, WalWriteFailed
 
 log = logging.getLogger(__name__)
 
-
-class Storage(LogReader, Protocol):
-    """The disk under the core; `wolfscale.node.storage.RaftStorage` is the real one."""
-
-    @property
-    def hard_state(self) -> HardState:
-        """The durable term and vote."""
-        ...
-
-    def handed_out(self, entries: Sequence[Entry], base: LogBase | None = None) -> None:
-        """Show what a Ready carries to readers, from now on and durable or not."""
-        ...
-
-    def persist(self, batches: Sequence[Ready]) -> None:
-        """Make Readys durable, in order, with one fsync. Runs in a worker thread."""
-        ...
-
-    def find_sequence(self, sequence: int) -> Index | None:
-        """The entry that carries the key `sequence`."""
-        ...
-
-    def truncate_prefix(self, index: Index, membership: Membership) -> None:
-        """Drop entries up to `index` at most, whole segments only. Runs in a worker thread."""
-        ...
-
-    def close(self) -> None:
-        """Close the files."""
-        ...
+FULL_DISK_RETRY = 1.0
+"""Seconds between attempts to write when the disk is full."""
 
 
 class Driver:
@@ -72,7 +48,7 @@ class Driver:
         self,
         *,
         config: RaftConfig,
-        storage: Storage,
+        storage: RaftStorage,
         tick_interval: float,
         send: Callable[[NodeId, Message], None],
         on_role: Callable[[], None],
@@ -89,6 +65,8 @@ class Driver:
         self.persists = 0
         """Writes so far; with `persisted_readys` it tells how well they are batched."""
         self.persisted_readys = 0
+        self.disk_problem: str | None = None
+        """Why nothing can be written at the moment, which may pass."""
         self.dropped_ticks = 0
         """Ticks that a stall of the process swallowed."""
         self._tick_interval = tick_interval
@@ -110,22 +88,31 @@ class Driver:
 
     def step(self, sender: NodeId, messages: Sequence[Message]) -> None:
         """Take a peer's messages."""
-        try:
-            for message in messages:
-                self.raft.step(sender, message)
-        except InvariantError as error:
-            self.fail(error)
+        for message in messages:
+            self._tell(self.raft.step, sender, message)
         self._work.set()
 
     def link_up(self, peer: NodeId) -> None:
         """A peer can be reached again."""
-        self.raft.link_up(peer)
+        self._tell(self.raft.link_up, peer)
         self._work.set()
 
     def link_lost(self, peer: NodeId) -> None:
         """A peer's process is gone."""
-        self.raft.link_lost(peer)
+        self._tell(self.raft.link_lost, peer)
         self._work.set()
+
+    def _tell(self, tell: Callable[..., None], *arguments: object) -> None:
+        """Tell the core something; what it cannot stand stops the node."""
+        if self._stopped:
+            return
+        try:
+            tell(*arguments)
+        except (WolfScaleError, OSError) as error:
+            self.fail(error)
+        except Exception as error:
+            log.exception("the core broke")
+            self.fail(InvariantError(f"the core broke: {error!r}"))
 
     def propose(self, datas: Sequence[bytes], *, term: int | None = None) -> Index:
         """Append entries; see `Raft.propose`. Returns at once.
@@ -188,30 +175,19 @@ class Driver:
             log=self.storage,
             hard_state=self.storage.hard_state,
             random=random.Random(),
+            memberships=self.storage.memberships(),
         )
 
     async def install(self, base: LogBase) -> None:
         """Begin a log after a base, durably, before `run`; whatever the log held is dropped."""
-        ready = Ready(
-            number=0,
-            hard_state=None,
-            base=base,
-            entries=(),
-            messages=(),
-            messages_after_persist=(),
-            commit_index=None,
-            reads=(),
-            role_changed=True,
-        )
         self.storage.handed_out((), base)
-        await trio.to_thread.run_sync(self.storage.persist, [ready], limiter=self._limiter)
+        await trio.to_thread.run_sync(self.storage.persist, [Batch(base=base)], limiter=self._limiter)
         self.raft = self._new_raft()
 
     async def truncate_prefix(self, index: Index) -> None:
         """Drop entries up to `index` at most; they must be committed. Waits for a write that is under way."""
-        membership = self.raft.membership_at(index)
-        await trio.to_thread.run_sync(self.storage.truncate_prefix, index, membership, limiter=self._limiter)
-        self.raft.compact(self.storage.base.index)
+        base = await trio.to_thread.run_sync(self.storage.truncate_prefix, index, limiter=self._limiter)
+        self.raft.compact(base.index)
 
     @property
     def unpersisted_bytes(self) -> int:
@@ -275,34 +251,25 @@ class Driver:
         """A cluster of one has nobody to wait for: let the first election timeout pass at once."""
         voters = self.raft.membership.voters()
         if len(voters) == 1 and voters[0].id == self.raft.id:
-            ticks = 0
-            while not self.raft.is_leader and ticks < 1000 and not self._has_stood():
+            for _ in range(2 * self._config.election_ticks):
+                if self.raft.term > self.storage.hard_state.term:
+                    break
                 self.raft.tick()
-                ticks += 1
-
-    def _has_stood(self) -> bool:
-        return self.raft.term > self.storage.hard_state.term
 
     async def _tick(self) -> None:
         ticker = Ticker(self._tick_interval)
         while True:
             due = await ticker.due()
             self.dropped_ticks = ticker.dropped
-            try:
-                for _ in range(due):
-                    self.raft.tick()
-            except InvariantError as error:
-                self.fail(error)
+            for _ in range(due):
+                self._tell(self.raft.tick)
             self._work.set()
 
     async def _loop(self) -> None:
         while True:
             await self._work.wait()
             self._work = trio.Event()
-            try:
-                self._pass()
-            except (InvariantError, OSError) as error:
-                self.fail(error)
+            self._tell(self._pass)
 
     def _pass(self) -> None:
         self._reads.ask(self.raft.read_index)
@@ -347,11 +314,7 @@ class Driver:
             self._writing = True
             try:
                 if any(ready.needs_persist for ready in batch):
-                    await trio.to_thread.run_sync(
-                        self.storage.persist, batch, abandon_on_cancel=False, limiter=self._limiter
-                    )
-                    self.persists += 1
-                    self.persisted_readys += len(batch)
+                    await self._persist(batch)
                 self.raft.persisted(batch[-1].number)
             except (WolfScaleError, OSError) as error:
                 self.fail(error)
@@ -361,6 +324,31 @@ class Driver:
             for ready in batch:
                 self._queued_bytes -= _data_bytes(ready)
                 self._send_after(ready)
+            self._work.set()
+
+    async def _persist(self, batch: list[Ready]) -> None:
+        while True:
+            try:
+                await trio.to_thread.run_sync(
+                    self.storage.persist, batch, abandon_on_cancel=False, limiter=self._limiter
+                )
+            except (WalFull, WalWriteFailed) as error:
+                # Nothing was written and nothing promised: there may be room again soon.
+                if self.disk_problem is None:
+                    log.error("%s", error)
+                self.disk_problem = str(error)
+                self._hand_leadership_on()
+                await trio.sleep(FULL_DISK_RETRY)
+            else:
+                break
+        self.disk_problem = None
+        self.persists += 1
+        self.persisted_readys += len(batch)
+
+    def _hand_leadership_on(self) -> None:
+        """A leader that cannot write holds up every commit that this node acknowledges."""
+        with contextlib.suppress(RaftError):
+            self.raft.transfer_leadership(None)
             self._work.set()
 
     def _send_after(self, ready: Ready) -> None:

@@ -260,7 +260,7 @@ class Links:
             if peer not in self._links:
                 self._links[peer] = _Link(peer, self._members[peer])
         for peer, link in self._links.items():
-            address = link.stated or self._members[peer]
+            address = link.stated or self._members.get(peer, link.address)
             if address != link.address:
                 link.address = address
                 link.retry.set()

@@ -84,4 +84,4 @@ class CommittedLog:
 
     def find_sequence(self, sequence: int) -> Index | None:
         """The entry that completes the group of that GTID sequence; it may be uncommitted still."""
-        return self._storage.find_sequence(sequence)
+        return self._storage.find_key(sequence)

@@ -1,5 +1,6 @@
 """One member of a cluster: the core, its disk, its links and its place in the membership, as one object."""
 
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -11,9 +12,10 @@ from wolfscale.changes import Changes
 from wolfscale.errors import InvariantError, WolfScaleError
 from wolfscale.node.admission import PROMOTE, REMOVE, Admission, PromoteRequest, RemoveRequest
 from wolfscale.node.dialer import Dialer
-from wolfscale.node.driver import Driver, Storage
-from wolfscale.node.errors import NodeStopped, RpcFailed, RpcUnavailable
+from wolfscale.node.driver import Driver
+from wolfscale.node.errors import NodeStopped
 from wolfscale.node.identity import Identity, load_or_create_identity, new_identity
+from wolfscale.node.leader_calls import LeaderCalls
 from wolfscale.node.links import Links
 from wolfscale.node.listener import Admission as StreamAdmission
 from wolfscale.node.listener import Listener, StreamHandler
@@ -21,17 +23,16 @@ from wolfscale.node.log import CommittedLog
 from wolfscale.node.options import TICKS_PER_HEARTBEAT, NodeOptions, advertised_address
 from wolfscale.node.residence import Residence
 from wolfscale.node.rpc import RpcClient, RpcHandler, RpcServer
-from wolfscale.node.status import MemberStatus, NodeStatus, Notice
+from wolfscale.node.status import NodeStatus, Notice, build_status
+from wolfscale.node.storage import RaftStorage
 from wolfscale.node.tls import Credentials
-from wolfscale.raft.errors import NotLeader
+from wolfscale.raft.errors import NotLeader, TransferRefused
 from wolfscale.raft.messages import Message
 from wolfscale.raft.types import Index, Member, Membership, NodeId, RaftConfig, Role, Term
 
 log = logging.getLogger(__name__)
 
 READ_INDEX = "node.read_index"
-LEADER_RETRY = 0.05
-"""Seconds before a call to the leader is tried again when whoever was asked turned out not to lead."""
 
 
 class Node:
@@ -41,7 +42,9 @@ class Node:
     asked works from any task of the same trio run; nothing is thread-safe.
     """
 
-    def __init__(self, *, options: NodeOptions, identity: Identity, storage: Storage, dialer: Dialer) -> None:
+    def __init__(
+        self, *, options: NodeOptions, identity: Identity, storage: RaftStorage, dialer: Dialer
+    ) -> None:
         self._options = options
         self._storage = storage
         self.dialer = dialer
@@ -77,6 +80,12 @@ class Node:
         self._listener = Listener(dialer.credentials, options.bind_address)
         self._rpc_server = RpcServer()
         self._rpc = RpcClient(dialer)
+        self._leader_calls = LeaderCalls(
+            driver=self._driver,
+            server=self._rpc_server,
+            client=self._rpc,
+            role_changes=self.role_changes,
+        )
         self._admission = Admission(
             driver=self._driver, id=identity.id, name=identity.name, connected=self._links.connected
         )
@@ -96,7 +105,7 @@ class Node:
         self._rpc_server.handle(READ_INDEX, self._on_read_index)
 
     @classmethod
-    async def create(cls, options: NodeOptions, *, storage: Storage) -> "Node":
+    async def create(cls, options: NodeOptions, *, storage: RaftStorage) -> "Node":
         """Make a node over its opened storage; reads or makes its identity, touches no network.
 
         Raises:
@@ -235,6 +244,16 @@ class Node:
         """
         self._driver.transfer_leadership(to)
 
+    async def hand_over(self, to: NodeId | None = None, *, timeout: float) -> bool:
+        """Hand leadership to a voter and wait until it is gone; says whether it is.
+
+        False when this node still leads after `timeout` seconds, or there is no voter to take over.
+        """
+        with trio.move_on_after(timeout), contextlib.suppress(NotLeader, TransferRefused):
+            self.transfer_leadership(to)
+            await self.role_changes.wait_until(lambda: not self.is_leader)
+        return not self.is_leader
+
     async def wait_member(self) -> Member:
         """Wait until this node is in its own membership."""
         await self.role_changes.wait_until(lambda: self.member is not None)
@@ -295,34 +314,9 @@ class Node:
             RpcUncertain: it may have run.
             RpcFailed: its handler raised.
         """
-        if to is not None:
-            return await self._rpc.call(to, name, payload, timeout=timeout)
-        deadline = trio.current_time() + timeout
-        reason = "no leader is known"
-        while True:
-            with trio.move_on_at(deadline):
-                await self.role_changes.wait_until(
-                    lambda: self.leader is not None or not self._driver.running
-                )
-            self._driver.check_running()
-            leader, remaining = self.leader, deadline - trio.current_time()
-            if leader is None or remaining <= 0:
-                raise RpcUnavailable(f"{name}: {reason} after {timeout:g} s")
-            try:
-                if leader.id == self.id:
-                    with trio.fail_after(remaining):
-                        return await self._rpc_server.run_here(name, payload)
-                return await self._rpc.call(leader.address, name, payload, timeout=remaining)
-            except trio.TooSlowError:
-                raise RpcUnavailable(f"{name}: not done after {timeout:g} s") from None
-            except RpcFailed as error:
-                if error.kind != NotLeader.__name__:
-                    raise
-                reason = str(error)
-            except RpcUnavailable as error:
-                reason = str(error)
-            with trio.move_on_after(LEADER_RETRY):
-                await self.role_changes.wait()
+        if to is None:
+            return await self._leader_calls.call(name, payload, timeout=timeout)
+        return await self._rpc.call(to, name, payload, timeout=timeout)
 
     async def _on_read_index(self, _payload: bytes) -> bytes:
         return (await self._driver.read_index()).to_bytes(8, "big")
@@ -339,7 +333,8 @@ class Node:
     @property
     def notices(self) -> Mapping[NodeId, Notice]:
         """What the members have published, this one included; the age tells who still lives."""
-        return MappingProxyType(self._notices)
+        members = {member.id for member in self.membership.members} | {self.id}
+        return MappingProxyType({id: notice for id, notice in self._notices.items() if id in members})
 
     def connected(self, peer: NodeId) -> bool:
         """Whether a stream from or to the peer is open."""
@@ -347,51 +342,12 @@ class Node:
 
     def status(self) -> NodeStatus:
         """This node at this moment."""
-        raft = self._driver.raft.status()
-        peers = {peer.id: peer for peer in raft.peers}
-        now = trio.current_time()
-        members = []
-        for member in raft.membership.members:
-            own = member.id == self.id
-            peer = peers.get(member.id)
-            notice = self._notices.get(member.id)
-            match_index = peer.match_index if peer else (raft.persisted_index if own and peers else None)
-            members.append(
-                MemberStatus(
-                    id=member.id,
-                    name=member.name,
-                    address=member.address,
-                    number=member.number,
-                    suffrage=member.suffrage,
-                    connected=self.connected(member.id),
-                    active=peer.active if peer else (True if own and self.is_leader else None),
-                    match_index=match_index,
-                    notice_age=now - notice.received_at if notice else None,
-                )
-            )
-        leader = self.leader
-        return NodeStatus(
-            id=self.id,
-            name=self.name,
-            address=self.address,
-            number=self.number,
-            joining=self.joining,
-            removed=self.removed,
-            role=raft.role,
-            term=raft.term,
-            leader=raft.leader,
-            leader_name=leader.name if leader else None,
-            first_index=self.log.first_index,
-            last_index=raft.last_index,
-            persisted_index=raft.persisted_index,
-            commit_index=self.commit_index,
-            unpersisted_bytes=self.log.unpersisted_bytes,
-            persists=self._driver.persists,
-            persisted_readys=self._driver.persisted_readys,
-            dropped_ticks=self._driver.dropped_ticks,
-            members=tuple(members),
-            links=self._links.status(),
-            listener=self._listener.status(),
+        return build_status(
+            driver=self._driver,
+            residence=self._residence,
+            links=self._links,
+            listener=self._listener,
+            notices=self._notices,
         )
 
     # Life
@@ -437,8 +393,9 @@ class Node:
     def _on_role(self) -> None:
         membership = self.membership
         self._links.set_peers(membership.members)
-        for id in self._notices.keys() - {member.id for member in membership.members} - {self.id}:
-            del self._notices[id]
+        for id in self._notices.keys() - {member.id for member in membership.members}:
+            if not self.connected(id):
+                del self._notices[id]
         self.role_changes.notify()
 
     def _on_messages(self, peer: NodeId, messages: Sequence[Message]) -> None:
@@ -453,8 +410,8 @@ class Node:
         self.role_changes.notify()
 
     def _on_notice(self, peer: NodeId, data: bytes) -> None:
-        if self.membership.get(peer) is not None:
-            self._note(peer, data)
+        # Kept from whoever is connected: a new member hears its peers before it knows that they are members.
+        self._note(peer, data)
 
     def _note(self, id: NodeId, data: bytes) -> None:
         previous = self._notices.get(id)
