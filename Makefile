@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup packages fmt lint types imports check test test-fast test-cluster chaos fuzz bench demo tour clean
+.PHONY: help setup packages fmt lint types imports check test test-fast test-cluster chaos fuzz bench demo tour reference clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,8 +50,15 @@ chaos: setup ## Random seeds, longer runs
 bench: setup ## Compare with a single MariaDB and with Galera; writes docs/performance.md
 	@$(BIN)/python -m bench
 
-demo: setup ## Start three nodes on this machine and show them until Ctrl-C
-	@$(BIN)/wolfscale demo
+demo: setup ## Start three nodes on this machine and show them until Ctrl-C (ARGS="--nodes 5 --keep")
+	@$(BIN)/wolfscale demo $(ARGS)
 
 tour: setup ## The demo with a scripted tour: kill the leader while writers run, compare everything
-	@$(BIN)/wolfscale demo --tour
+	@$(BIN)/wolfscale demo --tour $(ARGS)
+
+clean: ## Remove what the tools leave behind; the Python environment stays
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+reference: .venv/installed ## Write docs/configuration.md from the configuration's models
+	@$(BIN)/wolfscale reference > docs/configuration.md.new && mv docs/configuration.md.new docs/configuration.md

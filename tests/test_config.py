@@ -523,6 +523,4 @@ def test_advertised_address_is_one_that_peers_can_use() -> None:
 
 def test_documentation_is_up_to_date() -> None:
     page = Path(__file__).parents[1] / "docs" / "configuration.md"
-    assert page.read_text(encoding="utf-8") == configuration_reference(), (
-        "run: .venv/bin/wolfscale reference > docs/configuration.md"
-    )
+    assert page.read_text(encoding="utf-8") == configuration_reference(), "run: make reference"

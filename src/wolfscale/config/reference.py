@@ -41,7 +41,7 @@ for every address of the machine.
 
 _FOOT = """\
 
-This page is written by `wolfscale reference`; change `src/wolfscale/config/models.py` instead.
+This page is written by `make reference`; change `src/wolfscale/config/models.py` instead.
 """
 
 
