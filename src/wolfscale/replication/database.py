@@ -83,6 +83,7 @@ class Database:
         self.server = server
         self.version = ""
         self._idle: list[Connection] = []
+        self._generation = 0
 
     @property
     def data_directory(self) -> Path:
@@ -268,8 +269,9 @@ class Database:
     # ------------------------------------------------------------------ primary
 
     async def set_server_id(self, server_id: int) -> None:
-        """Set the server id that the groups of *new* sessions carry."""
+        """Set the server id that the groups of *new* sessions carry; the node's own sessions are renewed."""
         await self.query(f"SET GLOBAL server_id={server_id}")
+        await self._drop_idle()
 
     async def enable_semi_sync(self) -> None:
         """Have every commit wait for an ACK, without bound, also while no capture is connected."""
@@ -452,24 +454,28 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
+        generation = self._generation
         connection = self._idle.pop() if self._idle else await self.connect()
         try:
             yield connection
         except ServerError:
-            await self._give_back(connection)
+            await self._give_back(connection, generation)
             raise
         except BaseException:
             await connection.aclose()
             raise
-        await self._give_back(connection)
+        await self._give_back(connection, generation)
 
-    async def _give_back(self, connection: Connection) -> None:
-        if connection.closed or len(self._idle) >= KEPT_CONNECTIONS:
-            await connection.aclose()
-        else:
+    async def _give_back(self, connection: Connection, generation: int) -> None:
+        usable = generation == self._generation and not connection.closed
+        if usable and len(self._idle) < KEPT_CONNECTIONS:
             self._idle.append(connection)
+        else:
+            await connection.aclose()
 
     async def _drop_idle(self) -> None:
+        """Close the idle connections, and see that those in use are not kept."""
+        self._generation += 1
         idle, self._idle = self._idle, []
         for connection in idle:
             with trio.CancelScope() as scope:

@@ -1,6 +1,6 @@
 """A server's GTID position as one GTID: the log is one sequence, so there is one domain."""
 
-from wolfscale.mysql.binlog.gtid import Gtid
+from wolfscale.mysql.binlog.gtid import Gtid, parse_gtid_position
 from wolfscale.replication.errors import ReplicationError
 
 
@@ -26,10 +26,9 @@ def parse_position(text: str | None) -> Gtid | None:
     Raises:
         ForeignDomain: it names another domain than 0, or several.
     """
-    if not text:
+    position = parse_gtid_position(text or "")
+    if not position:
         return None
-    parts = text.split(",")
-    gtid = Gtid.parse(parts[0].strip())
-    if len(parts) > 1 or gtid.domain != 0:
-        raise ForeignDomain(text)
-    return gtid
+    if len(position) > 1 or position[0].domain != 0:
+        raise ForeignDomain(text or "")
+    return position[0]

@@ -29,6 +29,7 @@ from wolfscale.replication.server import (
     LogTail,
     excerpt,
     fits_socket_path,
+    run_once,
     wait_until_open,
 )
 from wolfscale.replication.server_errors import (
@@ -50,7 +51,6 @@ START_SECONDS = 600.0
 """Crash recovery of a large data directory takes minutes; a start that ends early is noticed at once."""
 STOP_SECONDS = 300.0
 """InnoDB writes its buffer pool out; then the server is killed, which loses nothing, only time."""
-ONCE_SECONDS = 600.0
 
 _PLACES = ("/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin", "/usr/libexec")
 _ACCOUNT_NAME = "mysql"
@@ -114,6 +114,7 @@ class ManagedServer:
         self.data_directory = directory / "mysql"
         self.run_directory = directory / "server"
         self.error_log = self.run_directory / "mysql.err"
+        self.recovery_log = self.run_directory / "recovery.err"
         self.socket_path = _socket_path(self.run_directory)
         self.version = ""
         self._child: Child | None = None
@@ -149,28 +150,19 @@ class ManagedServer:
         self._child = child
         log.info("MariaDB started", pid=child.pid, version=self.version, boot=boot.number)
 
-    async def start_once(self, boot: Boot, *arguments: str) -> str:
-        """Start with arguments that make the server end by itself; return what it logged.
+    async def start_once(self, boot: Boot, argument: str, *, keep_log: bool) -> str:
+        """Start with an argument that makes the server end by itself; see `Server.start_once`.
 
         Raises:
             ServerStartFailed: it did not end in time.
         """
         await self._prepare()
-        tail = LogTail(self.error_log)
-        child = self._spawn([*boot_arguments(boot), *arguments])
-        try:
-            with trio.move_on_after(ONCE_SECONDS) as limit:
-                await child.wait()
-        finally:
-            await child.end()
-        text = await trio.to_thread.run_sync(tail.read)
-        if limit.cancelled_caught:
-            raise ServerStartFailed(
-                f"{self.program} {' '.join(arguments)} did not end within {ONCE_SECONDS:.0f} s:\n"
-                + excerpt(text),
-                text,
-            )
-        return text
+        return await run_once(
+            [str(self.program), *self._arguments(self.recovery_log), *boot_arguments(boot), argument],
+            owner=self.owner,
+            log=self.recovery_log,
+            keep_log=keep_log,
+        )
 
     async def stop(self) -> bool:
         """Stop in good order; never a primary with waiting commits, since SIGTERM lets them through."""
@@ -263,7 +255,7 @@ class ManagedServer:
     def _spawn(self, arguments: list[str]) -> Child:
         try:
             return spawn(
-                [str(self.program), *self._path_arguments(), *managed_arguments(self.options), *arguments],
+                [str(self.program), *self._arguments(self.error_log), *arguments],
                 owner=self.owner,
                 working_directory="/",
             )
@@ -290,13 +282,14 @@ class ManagedServer:
             raise refused
         return version
 
-    def _path_arguments(self) -> list[str]:
+    def _arguments(self, error_log: Path) -> list[str]:
         return [
             "--no-defaults",
             f"--datadir={self.data_directory}",
             f"--socket={self.socket_path}",
             f"--pid-file={self.run_directory / 'mysql.pid'}",
-            f"--log-error={self.error_log}",
+            f"--log-error={error_log}",
+            *managed_arguments(self.options),
         ]
 
     async def _start_failed(self, child: Child, tail: LogTail) -> ServerStartFailed:

@@ -74,6 +74,20 @@ class Unsettled(msgspec.Struct, frozen=True, kw_only=True):
     index: int
 
 
+class TailEvidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What the server's own binlog showed after the settled record, before recovery deleted it.
+
+    Attributes:
+        groups: number of whole groups.
+        first_not_plain: GTID of the first that is no plain transaction; empty: none is.
+        own_change: GTID of the first under a reserved server id that may change data; empty: none.
+    """
+
+    groups: int = 0
+    first_not_plain: str = ""
+    own_change: str = ""
+
+
 class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
     """All that one node knows of its database.
 
@@ -83,7 +97,8 @@ class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
         tenure: set durably before promotion, cleared when recovery or a demotion has a proven position.
         last_binlog: InnoDB's own last binlog position, read from the error log of the first boot after a
             crash; kept until recovery is complete since later boots do not print it.
-        recovering: a recovery has begun and `last_binlog` is its result so far.
+        recovering: a recovery has begun; `tail` and `last_binlog` are its results so far.
+        tail: what the own binlog showed.
         settled: the newest position that a power cut cannot take away.
         unsettled: the group that a replica may have half executed.
         intent: why a statement that is no plain transaction may be under way on this primary; empty: none is.
@@ -95,6 +110,7 @@ class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
     tenure: Tenure | None = None
     last_binlog: BinlogPosition | None = None
     recovering: bool = False
+    tail: TailEvidence = TailEvidence()
     settled: Settled = Settled()
     unsettled: Unsettled | None = None
     intent: str = ""

@@ -2,7 +2,9 @@
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -10,7 +12,7 @@ import trio
 
 from wolfscale.mysql.client import Connection
 from wolfscale.mysql.errors import ConnectionLost, ServerError
-from wolfscale.replication.processes import Owner
+from wolfscale.replication.processes import Owner, spawn
 from wolfscale.replication.server_errors import ServerStartFailed
 from wolfscale.replication.settings import Boot
 
@@ -18,6 +20,8 @@ LONGEST_SOCKET_PATH = 107
 """`sun_path` of a unix socket address holds 108 bytes with its final NUL (unix(7))."""
 
 POLL_SECONDS = 0.01
+ONCE_SECONDS = 600.0
+"""A recovery of InnoDB takes as long as its log needs; this is for a server that hangs."""
 _ACCESS_DENIED = frozenset({1044, 1045, 1698})
 _LOG_EXCERPT_LINES = 12
 
@@ -67,8 +71,13 @@ class Server(Protocol):
             ServerStartFailed: it ended, or refused the account; carries its error log.
         """
 
-    async def start_once(self, boot: Boot, *arguments: str) -> str:
-        """Start the server's program with arguments that make it end by itself; return its error log.
+    async def start_once(self, boot: Boot, argument: str, *, keep_log: bool) -> str:
+        """Start the server's program with an argument that makes it end by itself; return its error log.
+
+        Args:
+            boot: as for `start`.
+            argument: the argument.
+            keep_log: return what earlier calls logged, too, so that a recovery that was killed finds it.
 
         Raises:
             ServerStartFailed: the program could not be started or did not end in time.
@@ -131,13 +140,50 @@ async def wait_until_open(socket_path: str, account: Account, log: "LogTail") ->
         await trio.sleep(POLL_SECONDS)
 
 
+async def run_once(arguments: Sequence[str], *, owner: Owner | None, log: Path, keep_log: bool) -> str:
+    """Run a server program that ends by itself and return its error log.
+
+    Args:
+        arguments: program and arguments; they name `log` as the error log.
+        owner: the account to run as.
+        log: the error log, for such starts only.
+        keep_log: add to what is there.
+
+    Raises:
+        ServerStartFailed: it cannot be started, or did not end in time.
+    """
+    if not keep_log:
+        await trio.to_thread.run_sync(partial(log.unlink, missing_ok=True))
+    try:
+        child = spawn(arguments, owner=owner, working_directory="/")
+    except OSError as error:
+        raise ServerStartFailed(f"cannot start {arguments[0]}: {error}") from error
+    try:
+        with trio.move_on_after(ONCE_SECONDS) as limit:
+            await child.wait()
+    finally:
+        await child.end()
+    text = await trio.to_thread.run_sync(LogTail(log, whole=True).read)
+    if limit.cancelled_caught:
+        raise ServerStartFailed(
+            f"{arguments[0]} {arguments[-1]} did not end within {ONCE_SECONDS:.0f} s:\n{excerpt(text)}", text
+        )
+    return text
+
+
 class LogTail:
     """The part of an error log that a server writes from now on."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, whole: bool = False) -> None:
+        """Remember where the log ends now.
+
+        Args:
+            path: the log; need not exist yet.
+            whole: begin at its beginning instead.
+        """
         self._path = path
         try:
-            self._offset = path.stat().st_size
+            self._offset = 0 if whole else path.stat().st_size
         except FileNotFoundError:
             self._offset = 0
 
