@@ -7,7 +7,6 @@ by one sync. Recent entries stay in memory, which serves the leader's sends and 
 
 import struct
 import threading
-from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from wolfscale.errors import InvariantError
+from wolfscale.node.recent_entries import RecentEntries
 from wolfscale.raft.codec import decode_membership, encode_membership
 from wolfscale.raft.errors import BadMessage, LogCompacted
 from wolfscale.raft.types import Entry, EntryKind, HardState, Index, LogBase, Membership, NodeId, Term
@@ -35,9 +35,6 @@ HARD_STATE_NAME = "hard-state"
 WAL_NAME = "wal"
 CACHE_BYTES = 16 << 20
 """What durable entries take in memory; those not yet durable come on top."""
-
-_ENTRY_OVERHEAD_BYTES = 256
-"""What the objects of an entry take beside its data, about."""
 
 _HARD_STATE_MAGIC = b"WolfHST\n"
 _HARD_STATE = struct.Struct("<Q?")
@@ -96,7 +93,7 @@ class RaftStorage:
         self._hard_state_file = hard_state_file
         self._hard_state = hard_state
         self._key_of = key_of
-        self._recent = _Recent(first=wal.last_index + 1)
+        self._recent = RecentEntries(first=wal.last_index + 1)
         self._cache_bytes = cache_bytes
         self._base = base
         self._last_index = wal.last_index
@@ -455,86 +452,6 @@ class _Waiting:
             and len(batch.entries) == self.count
             and (not batch.entries or batch.entries[0].index == self.first)
         )
-
-
-class _Recent:
-    """The log's last entries, consecutive, with the keys for finding them."""
-
-    __slots__ = ("_bytes", "_keys", "entries", "first")
-
-    def __init__(self, *, first: int) -> None:
-        self.first = first
-        self.entries: list[Entry] = []
-        # The greatest key among the entries up to each one, so that it can be bisected.
-        self._keys: list[int] = []
-        self._bytes = 0
-
-    def clear(self, first: int) -> None:
-        self.first = first
-        self.entries.clear()
-        self._keys.clear()
-        self._bytes = 0
-
-    def get(self, index: int) -> Entry | None:
-        place = index - self.first
-        return self.entries[place] if 0 <= place < len(self.entries) else None
-
-    def put(self, entries: Sequence[Entry], keys: Sequence[int]) -> None:
-        """Put entries at the end, or over the end, or in the place of everything."""
-        place = entries[0].index - self.first
-        if place < 0 or place > len(self.entries):
-            self.clear(entries[0].index)
-        else:
-            self._bytes -= sum(_cost(entry) for entry in self.entries[place:])
-            del self.entries[place:]
-            del self._keys[place:]
-        greatest = self._keys[-1] if self._keys else 0
-        for entry, key in zip(entries, keys, strict=True):
-            greatest = max(greatest, key)
-            self.entries.append(entry)
-            self._keys.append(greatest)
-            self._bytes += _cost(entry)
-
-    def take(self, first: int, last: int, max_bytes: int) -> list[Entry]:
-        start = end = first - self.first
-        stop = min(last - self.first + 1, len(self.entries))
-        while end < stop:
-            max_bytes -= len(self.entries[end].data)
-            if max_bytes < 0 and end > start:
-                break
-            end += 1
-        return self.entries[start:end]
-
-    def floor_key(self, key: int) -> tuple[int, int]:
-        """The index and key of the entry with the greatest key at most `key`; zeros when there is none."""
-        place = bisect_right(self._keys, key) - 1
-        if place < 0 or not self._keys[place]:
-            return 0, 0
-        found = self._keys[place]
-        return self.first + bisect_left(self._keys, found), found
-
-    def evict(self, durable_index: int, max_bytes: int) -> None:
-        """Let go of the oldest durable entries beyond that size."""
-        dropped = 0
-        size = self._bytes
-        while size > max_bytes and dropped < len(self.entries) and self.first + dropped <= durable_index:
-            size -= _cost(self.entries[dropped])
-            dropped += 1
-        self._drop(dropped)
-
-    def drop_until(self, index: int) -> None:
-        """Let go of the entries up to that one."""
-        self._drop(min(max(0, index + 1 - self.first), len(self.entries)))
-
-    def _drop(self, count: int) -> None:
-        self._bytes -= sum(_cost(entry) for entry in self.entries[:count])
-        del self.entries[:count]
-        del self._keys[:count]
-        self.first += count
-
-
-def _cost(entry: Entry) -> int:
-    return len(entry.data) + _ENTRY_OVERHEAD_BYTES
 
 
 def _entry(record: Record) -> Entry:

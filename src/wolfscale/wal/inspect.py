@@ -13,15 +13,13 @@ from wolfscale.wal.batch import (
     SEGMENT_HEADER_BYTES,
     BatchHeader,
     decode_batch,
-    decode_segment_header,
 )
 from wolfscale.wal.errors import WalCorrupt
-from wolfscale.wal.files import File, OsFiles
-from wolfscale.wal.layout import BASE_MAGIC, BASE_NAME, Base, segment_name, segment_number
-from wolfscale.wal.reading import walk_batches
+from wolfscale.wal.files import OsFiles
+from wolfscale.wal.layout import BASE_MAGIC, BASE_NAME, Base, segment_number
+from wolfscale.wal.reading import SegmentReader, walk_batches
 from wolfscale.wal.record import HEAD_BYTES
 from wolfscale.wal.stable import StableFile
-from wolfscale.wal.summary import TRAILER_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,38 +70,34 @@ def iterate_entries(directory: Path) -> Iterator[InspectedEntry]:
         WalCorrupt: something before the last segment's end is missing or damaged.
     """
     base = _read_base(directory)
-    # From the last batch to the first: the least index that was written later ends what counts of a batch.
-    limits: dict[tuple[int, int], int] = {}
-    places = [(number, header) for number, header, _ in _iterate_batches(directory, base)]
-    limit: int | None = None
-    for number, header in reversed(places):
-        if limit is not None:
-            limits[number, header.offset] = limit
-        limit = header.first_index if limit is None else min(limit, header.first_index)
-    for number, header, stored in _iterate_batches(directory, base):
-        path = directory / segment_name(number)
-        try:
-            records = decode_batch(header, stored)
-        except ValueError as error:
-            if number == max(number for number, _ in places):
-                return
-            raise WalCorrupt(path, header.offset, str(error)) from error
-        live_before = limits.get((number, header.offset), header.last_index + 1)
-        total = header.raw_bytes or 1
-        for record in records:
-            raw_bytes = len(record.data) + HEAD_BYTES
-            yield InspectedEntry(
-                index=record.index,
-                term=record.term,
-                kind=record.kind,
-                key=record.key,
-                data=record.data,
-                raw_bytes=raw_bytes,
-                stored_bytes=(header.stored_bytes + BATCH_HEADER_BYTES) * raw_bytes // total,
-                segment=path,
-                offset=header.offset,
-                overwritten=record.index >= live_before,
-            )
+    reader = SegmentReader(OsFiles(), directory)
+    try:
+        names = (segment_number(name) for name in OsFiles().list(directory))
+        numbers = [number for number in names if number is not None and number >= base.number]
+        for number in range(base.number, max(numbers, default=0)):
+            if number not in numbers and number >= _read_base(directory).number:
+                raise WalCorrupt(reader.path(number), 0, "the file is missing")
+        starts: list[tuple[int, int, int]] = []
+        for number in numbers:
+            try:
+                starts += _run_starts(reader, number, base, is_last=number == numbers[-1])
+            except WalCorrupt:
+                if number >= _read_base(directory).number:
+                    raise
+        # What a run holds from the first index of any later one on has been overwritten.
+        limits: dict[tuple[int, int], int | None] = {}
+        limit: int | None = None
+        for number, offset, first_index in reversed(starts):
+            limits[number, offset] = limit
+            limit = first_index if limit is None else min(limit, first_index)
+        for number in numbers:
+            try:
+                yield from _entries_of(reader, number, base, limits, is_last=number == numbers[-1])
+            except WalCorrupt:
+                if number >= _read_base(directory).number:
+                    raise
+    finally:
+        reader.close()
 
 
 def _read_base(directory: Path) -> Base:
@@ -114,38 +108,71 @@ def _read_base(directory: Path) -> Base:
     return Base.decode(payload, file.path)
 
 
-def _iterate_batches(directory: Path, base: Base) -> Iterator[tuple[int, BatchHeader, bytes]]:
-    files = OsFiles()
-    numbers = [segment_number(name) for name in files.list(directory)]
-    present = [number for number in numbers if number is not None and number >= base.number]
-    for number in present:
-        try:
-            file = files.open(directory / segment_name(number))
-        except FileNotFoundError:
-            continue  # dropped meanwhile
-        try:
-            yield from _batches_of(file, number, base, is_last=number == present[-1], directory=directory)
-        finally:
-            file.close()
+def _run_starts(
+    reader: SegmentReader, number: int, base: Base, *, is_last: bool
+) -> list[tuple[int, int, int]]:
+    first_offset = base.offset if number == base.number else SEGMENT_HEADER_BYTES
+    if not is_last:
+        runs = reader.index(number).runs
+        return [(number, run.offset, run.first_index) for run in runs if run.offset >= first_offset]
+    starts = []
+    following: int | None = None
+    for header, _ in _batches(reader, number, first_offset, is_last=True):
+        if header.first_index != following:
+            starts.append((number, header.offset, header.first_index))
+        following = header.last_index + 1
+    return starts
 
 
-def _batches_of(
-    file: File, number: int, base: Base, *, is_last: bool, directory: Path
-) -> Iterator[tuple[int, BatchHeader, bytes]]:
-    path = directory / segment_name(number)
+def _entries_of(
+    reader: SegmentReader,
+    number: int,
+    base: Base,
+    limits: dict[tuple[int, int], int | None],
+    *,
+    is_last: bool,
+) -> Iterator[InspectedEntry]:
+    limit: int | None = None
+    first_offset = base.offset if number == base.number else SEGMENT_HEADER_BYTES
+    for header, stored in _batches(reader, number, first_offset, is_last=is_last):
+        limit = limits.get((number, header.offset), limit)
+        try:
+            records = decode_batch(header, stored)
+        except ValueError as error:
+            if is_last:
+                return
+            raise WalCorrupt(reader.path(number), header.offset, str(error)) from error
+        for record in records:
+            raw_bytes = len(record.data) + HEAD_BYTES
+            yield InspectedEntry(
+                index=record.index,
+                term=record.term,
+                kind=record.kind,
+                key=record.key,
+                data=record.data,
+                raw_bytes=raw_bytes,
+                stored_bytes=(header.stored_bytes + BATCH_HEADER_BYTES) * raw_bytes // header.raw_bytes,
+                segment=reader.path(number),
+                offset=header.offset,
+                overwritten=limit is not None and record.index >= limit,
+            )
+
+
+def _batches(
+    reader: SegmentReader, number: int, offset: int, *, is_last: bool
+) -> Iterator[tuple[BatchHeader, bytes]]:
+    file = reader.file(number)
     size = file.size()
     try:
-        decode_segment_header(file.read_at(0, SEGMENT_HEADER_BYTES), number)
-    except ValueError as error:
+        reader.created_ms(number)
+    except WalCorrupt:
         if is_last:
             return
-        raise WalCorrupt(path, 0, str(error)) from error
-    offset = base.offset if number == base.number else SEGMENT_HEADER_BYTES
+        raise
     for header, stored in walk_batches(file, number, offset, size):
-        offset = header.end
         if header.is_summary:
-            offset += TRAILER_BYTES
-            break
-        yield number, header, stored
-    if offset != size and not is_last:
-        raise WalCorrupt(path, offset, "a batch's header is damaged")
+            return
+        yield header, stored
+        offset = header.end
+    if not is_last:
+        raise WalCorrupt(reader.path(number), offset, "a batch's header is damaged")

@@ -1,9 +1,9 @@
 """A small file whose content changes in one step: after a crash it is the old one or the new one.
 
-Layout, little-endian: magic 8, CRC-32 of the payload u32, its length u32, payload; zeros up to a multiple of
-4096. The new content is written to a file that stands ready with its blocks (`<name>.next`), synced, and
-renamed over the old one, then the directory is synced: so the change succeeds on a disk that has become full,
-and dropping old segments can make room again.
+Layout, little-endian: magic 8, CRC-32 of all that follows u32, length of the payload u32, payload; zeros up
+to a multiple of 4096. The new content is written to a file that stands ready with its blocks (`<name>.next`),
+synced, and renamed over the old one, then the directory is synced: so the change succeeds on a disk that has
+become full, and dropping old segments can make room again.
 """
 
 import struct
@@ -14,6 +14,7 @@ from wolfscale.wal.errors import WalCorrupt, WalFull, WalSyncFailed, WalWriteFai
 from wolfscale.wal.files import File, Files, read_file
 
 _HEADER = struct.Struct("<8sII")
+_CHECKED_FROM = 12
 _BLOCK_BYTES = 4096
 _SPARE_BYTES = 4 * _BLOCK_BYTES
 
@@ -51,12 +52,9 @@ class StableFile:
         magic, checksum, length = _HEADER.unpack_from(data)
         if magic != self._magic:
             raise WalCorrupt(self.path, 0, "the file does not begin as one of its kind does")
-        payload = data[_HEADER.size : _HEADER.size + length]
-        if len(payload) < length:
-            raise WalCorrupt(self.path, len(data), f"the file ends within its {length} bytes")
-        if crc32(payload) != checksum:
-            raise WalCorrupt(self.path, _HEADER.size, "the content does not match its checksum")
-        return payload
+        if crc32(data[_CHECKED_FROM : _HEADER.size + length]) != checksum:
+            raise WalCorrupt(self.path, 0, "the content does not match its checksum, or ends too early")
+        return data[_HEADER.size : _HEADER.size + length]
 
     def write(self, payload: bytes) -> None:
         """Replace the payload; durable on return.
@@ -66,7 +64,8 @@ class StableFile:
             WalWriteFailed: the old content stands.
             WalSyncFailed: the old or the new content stands.
         """
-        data = _HEADER.pack(self._magic, crc32(payload), len(payload)) + payload
+        checked = _HEADER.pack(self._magic, 0, len(payload))[_CHECKED_FROM:] + payload
+        data = self._magic + crc32(checked).to_bytes(4, "little") + checked
         data += bytes(-len(data) % _BLOCK_BYTES)
         try:
             file = self._open_spare()
