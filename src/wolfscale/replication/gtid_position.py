@@ -4,7 +4,7 @@ from wolfscale.mysql.binlog.gtid import Gtid, parse_gtid_position
 from wolfscale.replication.errors import ReplicationError
 
 
-class ForeignDomain(ReplicationError):  # noqa: N818
+class ForeignDomain(ReplicationError):
     """A server has GTIDs that the log cannot hold.
 
     Attributes:

@@ -15,8 +15,7 @@ from wolfscale.mysql.auth import double_sha1, sha1_of_password, stored_hash
 from wolfscale.replication.processes import (
     Child,
     Owner,
-    kill_process,
-    processes_with_argument,
+    kill_servers_on,
     run_to_end,
     server_owner,
     spawn,
@@ -190,7 +189,7 @@ class ManagedServer:
                 await self._child.end()
                 self._child = None
             try:
-                killed = await trio.to_thread.run_sync(self._kill_leftovers)
+                killed = await trio.to_thread.run_sync(kill_servers_on, self.data_directory)
             except (PermissionError, TimeoutError) as error:
                 raise DataDirectoryUnusable(
                     f"a server left running on {self.data_directory} cannot be ended ({error}): end it by "
@@ -336,10 +335,6 @@ class ManagedServer:
                 f"the socket path {self.socket_path} is longer than {LONGEST_SOCKET_PATH} bytes: use a "
                 "shorter `[node] data_dir` or TMPDIR"
             )
-
-    def _kill_leftovers(self) -> list[int]:
-        argument = f"--datadir={self.data_directory}"
-        return [pid for pid in processes_with_argument(argument) if kill_process(pid, argument)]
 
     def _clear(self, unfinished: Path) -> None:
         for path in (unfinished, self.data_directory):

@@ -19,6 +19,8 @@ import trio
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
+_SERVER_NAMES = frozenset({"mariadbd", "mysqld"})
+
 LEFTOVER_EXIT_SECONDS = 60.0
 """A killed process that a stalled disk holds in the kernel goes when the disk does."""
 
@@ -167,36 +169,48 @@ async def run_to_end(
     return code, output.decode(errors="replace")
 
 
-def processes_with_argument(argument: str) -> list[int]:
-    """Return the ids of the processes that were started with exactly this argument. Blocks briefly."""
-    wanted = argument.encode()
+def servers_on(directory: Path) -> list[int]:
+    """Return the ids of the MariaDB servers that run on a data directory. Blocks briefly.
+
+    A server changes into its data directory, so this finds one however it was started, and also one that
+    has not opened its socket yet. Other users' servers are seen by root only.
+    """
+    wanted = directory.resolve()
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         try:
-            command = (entry / "cmdline").read_bytes()
+            if (entry / "comm").read_text().strip() not in _SERVER_NAMES:
+                continue
+            if (entry / "cwd").readlink() == wanted:
+                found.append(int(entry.name))
         except OSError:
             continue  # it ended meanwhile, or is another user's
-        if wanted in command.split(b"\0"):
-            found.append(int(entry.name))
     return found
 
 
-def kill_process(pid: int, argument: str) -> bool:
-    """Kill a process that still has this argument, and wait until it is gone. Blocks.
+def kill_servers_on(directory: Path) -> list[int]:
+    """Kill the MariaDB servers that run on a data directory and wait until they are gone. Blocks.
+
+    Returns:
+        Their process ids.
 
     Raises:
-        TimeoutError: it did not go.
-        PermissionError: it is another user's.
+        TimeoutError: one did not go.
+        PermissionError: one is another user's.
     """
+    return [pid for pid in servers_on(directory) if _kill_server(pid, directory)]
+
+
+def _kill_server(pid: int, directory: Path) -> bool:
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
         return False
     try:
         # The id may have been given to another process since it was found; the descriptor cannot be.
-        if pid not in processes_with_argument(argument):
+        if pid not in servers_on(directory):
             return False
         signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         poll = select.poll()

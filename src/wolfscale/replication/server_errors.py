@@ -1,7 +1,5 @@
 """What can go wrong with the MariaDB server beside a node."""
 
-# ruff: noqa: N818 (an error is named by what happened)
-
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,11 +26,11 @@ class SettingsRefused(ReplicationError):
     """An external server's configuration lacks lines that only a restart brings into effect.
 
     Attributes:
-        lines: the lines to add, each with its reason.
+        missing: the lines to add, each with its reason.
     """
 
     def __init__(self, lines: Sequence[tuple[str, str]], where: str = "[mariadbd] in my.cnf") -> None:
-        self.lines = tuple(line for line, _ in lines)
+        self.missing = tuple(lines)
         text = "".join(f"\n    {line}    # {reason}" for line, reason in lines)
         super().__init__(
             f"the MariaDB server cannot be used with its present configuration. Add to {where} and start the "
