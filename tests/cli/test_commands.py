@@ -13,10 +13,12 @@ from rich.console import Console
 from wolfscale.api.errors import NodeUnreachableError
 from wolfscale.api.models import CloneStatus, DatabaseState, NodeStatus, RaftRole
 from wolfscale.cli import main, status
-from wolfscale.cli.exits import Exit
+from wolfscale.cli.exits import CommandError, Exit
 from wolfscale.cli.tables import member_table, node_table
 from wolfscale.config import configuration_reference
+from wolfscale.errors import InvariantError
 from wolfscale.testing.statuses import follower, member, node
+from wolfscale.wal import WalError
 
 VALID = '[node]\nid = "node-1"\n[api]\nbind_address = "0.0.0.0:9999"\n'
 
@@ -138,6 +140,34 @@ def test_info_shows_the_configuration_without_its_secrets(
     assert "cluster secret" in out
     assert "correct-horse" not in out
     assert "battery-staple" not in out
+
+
+def test_errors_of_a_nursery_are_told_like_single_ones(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise ExceptionGroup(
+            "", [CommandError("first", exit_code=Exit.USAGE, next_step="try"), WalError("second")]
+        )
+
+    monkeypatch.setattr(status, "_ask", fail)
+    assert run("status", "-e", "http://x:1") == Exit.USAGE
+    error = capsys.readouterr().err
+    assert "wolfscale: first\n  next: try" in error
+    assert "wolfscale: second" in error
+
+
+@pytest.mark.parametrize(
+    "bug",
+    [InvariantError("broken"), ExceptionGroup("", [WalError("x"), ValueError("bug")]), ValueError("bug")],
+)
+def test_bugs_keep_their_traceback(monkeypatch: pytest.MonkeyPatch, bug: Exception) -> None:
+    def fail(*_: object) -> None:
+        raise bug
+
+    monkeypatch.setattr(status, "_ask", fail)
+    with pytest.raises(type(bug)):
+        main(["status", "-e", "http://x:1"])
 
 
 def test_reference_prints_the_documentation(capsys: pytest.CaptureFixture[str]) -> None:

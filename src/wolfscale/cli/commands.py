@@ -11,7 +11,7 @@ from typing import Final
 import typer
 
 from wolfscale import __version__
-from wolfscale.cli.exits import leave
+from wolfscale.cli.exits import expected_errors, leave
 from wolfscale.errors import WolfScaleError
 
 COMMANDS: Final = ("start", "proxy", "status", "info", "validate", "wal", "demo", "reference")
@@ -70,5 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         names = []
     try:
         build(names)(given, prog_name="wolfscale")
-    except WolfScaleError as error:
-        leave(error)
+    except (WolfScaleError, BaseExceptionGroup) as error:
+        expected = expected_errors(error)
+        if not expected:
+            raise
+        leave(*expected)

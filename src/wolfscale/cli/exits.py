@@ -4,7 +4,7 @@ import sys
 from enum import IntEnum
 from typing import NoReturn
 
-from wolfscale.errors import WolfScaleError
+from wolfscale.errors import InvariantError, WolfScaleError
 
 
 class Exit(IntEnum):
@@ -34,13 +34,30 @@ class CommandError(WolfScaleError):
         super().__init__(message)
 
 
-def leave(error: WolfScaleError) -> NoReturn:
-    """Print an expected error without a traceback and end the process with its exit code."""
-    code, next_step = Exit.FAILED, ""
-    if isinstance(error, CommandError):
-        code, next_step = error.exit_code, error.next_step
+def expected_errors(error: BaseException) -> list[WolfScaleError]:
+    """The errors of ours in an error or a nursery's group of them; none when anything in it is a bug."""
+    if isinstance(error, BaseExceptionGroup):
+        found: list[WolfScaleError] = []
+        for inner in error.exceptions:
+            expected = expected_errors(inner)
+            if not expected:
+                return []
+            found += expected
+        return found
+    if isinstance(error, WolfScaleError) and not isinstance(error, InvariantError):
+        return [error]
+    return []
+
+
+def leave(*errors: WolfScaleError) -> NoReturn:
+    """Print expected errors without a traceback and end the process with the first one's exit code."""
+    code = Exit.FAILED
     sys.stdout.flush()
-    print(f"wolfscale: {error}", file=sys.stderr)
-    if next_step:
-        print(f"  next: {next_step}", file=sys.stderr)
+    for error in reversed(errors):
+        code, next_step = Exit.FAILED, ""
+        if isinstance(error, CommandError):
+            code, next_step = error.exit_code, error.next_step
+        print(f"wolfscale: {error}", file=sys.stderr)
+        if next_step:
+            print(f"  next: {next_step}", file=sys.stderr)
     raise SystemExit(int(code))
