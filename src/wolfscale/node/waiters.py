@@ -31,6 +31,11 @@ class Outcome:
         self._error = error
         self._done.set()
 
+    @property
+    def done(self) -> bool:
+        """Whether the result is there."""
+        return self._done.is_set()
+
     async def wait(self) -> Index:
         """The result. A checkpoint; cancelling it disturbs nobody else."""
         await self._done.wait()
