@@ -60,5 +60,7 @@ def run(endpoint: Endpoint, script: str, *, threads: int, seconds: int) -> float
     )
     found = re.search(r"transactions:\s+\d+\s+\(([\d.]+) per sec", done.stdout)
     if done.returncode != 0 or found is None:
-        raise RuntimeError(f"sysbench {script} on {endpoint.name} failed:\n{(done.stdout + done.stderr)[-1500:]}")
+        raise RuntimeError(
+            f"sysbench {script} on {endpoint.name} failed:\n{(done.stdout + done.stderr)[-1500:]}"
+        )
     return float(found[1])

@@ -10,7 +10,7 @@ import trio
 import typer
 from rich.live import Live
 
-from wolfscale import app
+from wolfscale.app.admin import admin_connection_info
 from wolfscale.cli.exits import CommandError, Exit
 from wolfscale.cli.tables import node_table, wide_console
 from wolfscale.demo.accounts import ACCOUNT, DATABASE, PASSWORD
@@ -95,7 +95,7 @@ class _Show:
 
     async def run(self, tour: bool) -> bool:
         """Whether everything that was to hold did; being told to stop is no failure."""
-        cluster = DemoCluster(self._plan, access=app.admin_connection_info)
+        cluster = DemoCluster(self._plan, access=admin_connection_info)
         held = not tour  # a tour that is interrupted has not held
         async with trio.open_nursery() as nursery:
             await nursery.start(_cancel_on_signal, nursery.cancel_scope)

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from wolfscale import app, logs
+from wolfscale import logs
+from wolfscale.app.standalone import run_proxy
 from wolfscale.cli.configuration import ConfigOption, as_command_error, read
 from wolfscale.cli.exits import CommandError, Exit
 from wolfscale.cli.start import LogFormatOption, configure_logs
@@ -43,7 +44,7 @@ def command(
         )
     configure_logs(settings, log_format)
     try:
-        code = app.run_proxy(settings, listen, peers)
+        code = run_proxy(settings, listen, peers)
     except ConfigError as error:
         raise as_command_error(error) from error
     raise typer.Exit(code)

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from wolfscale import app, logs
+from wolfscale import logs
+from wolfscale.app.member import run
 from wolfscale.cli.configuration import ConfigOption, as_command_error, read
 from wolfscale.config import Config, ConfigError
 
@@ -28,7 +29,7 @@ def command(
     settings = read(config)
     configure_logs(settings, log_format)
     try:
-        code = app.run(settings, bootstrap=bootstrap)
+        code = run(settings, bootstrap=bootstrap)
     except ConfigError as error:
         raise as_command_error(error) from error
     raise typer.Exit(code)

@@ -28,6 +28,7 @@ class MemberNotice(msgspec.Struct, frozen=True, kw_only=True):
         term: the term that `writable` speaks of.
         applied_sequence: GTID sequence that its MariaDB has applied; 0 when nothing.
         applied_index: log index of that group.
+        committed_sequence: GTID sequence of the newest group that it knows to be committed.
         settled_index: log index up to which its data survives a power cut.
         reason: why it is not serving; empty when it is.
         clone: progress while it clones.
@@ -40,6 +41,7 @@ class MemberNotice(msgspec.Struct, frozen=True, kw_only=True):
     term: int = 0
     applied_sequence: int = 0
     applied_index: int = 0
+    committed_sequence: int = 0
     settled_index: int = 0
     reason: str = ""
     clone: CloneProgress | None = None

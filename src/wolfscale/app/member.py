@@ -1,0 +1,252 @@
+"""One node, from its configuration to its end: the parts, the order of their start, and of their stop."""
+
+import functools
+import secrets
+import signal
+import socket as sockets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import trio
+
+from wolfscale import logs
+from wolfscale.api.models import ProxyStatus
+from wolfscale.api.server import bind_http, serve_http
+from wolfscale.app.admin import DatabaseAccess, save_database_access
+from wolfscale.app.cluster import NodeCluster
+from wolfscale.app.database import build_server
+from wolfscale.app.identity import cluster_secret, lock_data_directory, node_account
+from wolfscale.app.sessions import relay_session
+from wolfscale.app.status import NodeStatusSource
+from wolfscale.app.workers import Workers
+from wolfscale.config import Config
+from wolfscale.errors import WolfScaleError
+from wolfscale.node.node import Node
+from wolfscale.node.options import NodeOptions
+from wolfscale.node.storage import RaftStorage
+from wolfscale.node.tls import CertificateFiles
+from wolfscale.raft.types import Suffrage
+from wolfscale.replication.clone import serve_clone
+from wolfscale.replication.database import Database
+from wolfscale.replication.entry import sequence_of
+from wolfscale.replication.feed import Feed
+from wolfscale.replication.intents import IntentMarks
+from wolfscale.replication.lifecycle import Lifecycle
+from wolfscale.replication.notice import MemberNotice
+from wolfscale.replication.positions import newest_group
+from wolfscale.replication.record import RecordStore
+from wolfscale.replication.roles import DatabaseState
+from wolfscale.replication.server import Account
+from wolfscale.wal import WalOptions
+
+log = logs.logger(__name__)
+
+FEED_USER = "wolfscale_feed"
+STOP_SECONDS = 60.0
+STEP_DOWN_SECONDS = 20.0
+
+
+def run(config: Config, *, bootstrap: bool) -> int:
+    """Run a node until SIGTERM or SIGINT; returns the process's exit code.
+
+    Raises:
+        WolfScaleError: what kept it from running, or made it stop.
+        OSError: a directory or an address cannot be used.
+    """
+    return trio.run(_run, config, bootstrap)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseParts:
+    """What a node with a MariaDB has and a witness has not."""
+
+    database: Database
+    feed: Feed
+    lifecycle: Lifecycle
+    intents: IntentMarks
+
+
+async def _run(config: Config, bootstrap: bool) -> int:
+    lock_data_directory(config.data_dir)
+    secret = cluster_secret(config, bootstrap=bootstrap)
+    logs.hide(secret.value.decode(errors="replace"))
+    if secret.created:
+        log.info("made the cluster's secret: other nodes need a copy of this file", path=secret.path)
+    storage = RaftStorage.open(
+        config.data_dir,
+        wal_options=WalOptions(
+            compression=config.wal.compression,
+            segment_bytes=config.wal.segment_size_mb << 20,
+            fsync=config.wal.fsync,
+        ),
+        key_of=sequence_of,
+    )
+    node = await Node.create(
+        NodeOptions(
+            name=config.node.id,
+            data_dir=config.data_dir,
+            bind_address=config.node.bind_address,
+            secret=secret,
+            advertise_address=config.advertised_address(),
+            peers=config.cluster.peers,
+            bootstrap=bootstrap,
+            suffrage=Suffrage.WITNESS if config.node.witness else Suffrage.VOTER,
+            heartbeat_interval=config.cluster.heartbeat_interval_ms / 1000,
+            election_timeout=config.cluster.election_timeout_ms / 1000,
+            certificates=_certificates(config),
+        ),
+        storage=storage,
+    )
+    account = node_account(config, secret.value)
+    logs.hide(account.password)
+    parts = _database_parts(config, node, account)
+    member = _Member(config, node, parts)
+    return await member.run()
+
+
+def _certificates(config: Config) -> CertificateFiles | None:
+    cluster = config.cluster
+    if cluster.tls_cert is None or cluster.tls_key is None or cluster.tls_ca is None:
+        return None
+    return CertificateFiles(certificate=cluster.tls_cert, key=cluster.tls_key, authority=cluster.tls_ca)
+
+
+def _database_parts(config: Config, node: Node, account: Account) -> DatabaseParts | None:
+    server = build_server(config, account)
+    if server is None:
+        return None
+    database = Database(server)
+    records = RecordStore.open(config.data_dir / "database-record")
+    intents = IntentMarks(records)
+    login = Account(user=FEED_USER, password=secrets.token_hex(16))
+    feed = Feed(node.log, user=login.user, password=login.password)
+    lifecycle = Lifecycle(
+        cluster=NodeCluster(node),
+        database=database,
+        records=records,
+        feed=feed,
+        feed_login=login,
+        intents=intents,
+        probe_seconds=config.cluster.election_timeout_ms / 1000,
+        founds=lambda: _is_founder(node),
+    )
+    feed.before_not_plain = lifecycle.before_not_plain
+    feed.after_not_plain = lifecycle.after_not_plain
+    save_database_access(
+        config.data_dir,
+        DatabaseAccess(socket_path=server.socket_path, user=account.user, password=account.password),
+    )
+    return DatabaseParts(database=database, feed=feed, lifecycle=lifecycle, intents=intents)
+
+
+def _is_founder(node: Node) -> bool:
+    """Whether this node is its cluster's first and only member and nothing was ever written."""
+    members = node.membership.members
+    alone = len(members) == 1 and members[0].id == node.id
+    return alone and newest_group(node.log, node.log.commit_index) is None
+
+
+class _Member:
+    """A node's running parts; lives inside one call of `run`."""
+
+    def __init__(self, config: Config, node: Node, parts: DatabaseParts | None) -> None:
+        self._config = config
+        self._node = node
+        self._parts = parts
+        self._stopping = trio.Event()
+        self._workers: Workers | None = None
+        if parts is not None:
+            node.handle_stream("clone", self._serve_clone)
+            node.handle_stream("session", self._serve_session)
+
+    async def run(self) -> int:
+        """Run everything until a signal or a failure, then stop it in order."""
+        http = bind_http(self._config.api.bind_address) if self._config.api.enabled else None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch_signals)
+            async with self._services(nursery, http):
+                await self._stopping.wait()
+            nursery.cancel_scope.cancel()
+        return 0
+
+    @asynccontextmanager
+    async def _services(self, nursery: trio.Nursery, http: sockets.socket | None) -> AsyncIterator[None]:
+        """Start in the order in which the parts need each other, stop in the reverse one."""
+        if http is not None:
+            source = NodeStatusSource(self._node, self._notice, self._proxy_status)
+            await nursery.start(functools.partial(serve_http, source, http, stop=trio.sleep_forever))
+        await nursery.start(self._node.run)
+        lifecycle_scope = trio.CancelScope()
+        lifecycle_ended = trio.Event()
+        if self._parts is not None:
+            await nursery.start(self._parts.feed.run)
+            nursery.start_soon(self._run_lifecycle, self._parts.lifecycle, lifecycle_scope, lifecycle_ended)
+            if self._config.proxy.enabled:
+                self._workers = Workers(self._config, self._node, self._parts)
+                await nursery.start(self._workers.run)
+        log.info("started", node=self._node.id)
+        try:
+            yield
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + STOP_SECONDS):
+                await self._stop(lifecycle_scope, lifecycle_ended)
+
+    async def _run_lifecycle(self, lifecycle: Lifecycle, scope: trio.CancelScope, ended: trio.Event) -> None:
+        try:
+            with scope:
+                await lifecycle.run()
+        finally:
+            ended.set()
+
+    async def _stop(self, lifecycle_scope: trio.CancelScope, lifecycle_ended: trio.Event) -> None:
+        """Give leadership away, end the sessions, stop MariaDB in good order; the node itself goes last."""
+        parts = self._parts
+        log.info("stopping", node=self._node.id)
+        if parts is None:
+            return
+        lifecycle = parts.lifecycle
+        if lifecycle.state is DatabaseState.PRIMARY and NodeCluster(self._node).votes_elsewhere:
+            lifecycle.step_down()
+            with trio.move_on_after(STEP_DOWN_SECONDS):
+                await lifecycle.changes.wait_until(
+                    lambda: lifecycle.tenure is None and not self._node.is_leader
+                )
+        if self._workers is not None:
+            await self._workers.stop()
+        lifecycle_scope.cancel()
+        await lifecycle_ended.wait()
+        await lifecycle.stop()
+
+    async def _watch_signals(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
+            async for number in received:
+                log.info("told to stop", signal=signal.Signals(number).name)
+                self._stopping.set()
+
+    async def _serve_clone(self, _kind: str, _header: bytes, stream: trio.abc.Stream) -> None:
+        parts = self._parts
+        assert parts is not None
+        try:
+            await serve_clone(parts.database, stream, tenure=lambda: parts.lifecycle.tenure)
+        except (WolfScaleError, OSError, trio.BrokenResourceError) as error:
+            log.warning("a clone for a peer failed", reason=str(error))
+
+    async def _serve_session(self, _kind: str, header: bytes, stream: trio.abc.Stream) -> None:
+        parts = self._parts
+        assert parts is not None
+        if not parts.lifecycle.writable:
+            await trio.aclose_forcefully(stream)
+            return
+        try:
+            await relay_session(stream, parts.database.socket_path, header)
+        except OSError as error:
+            log.warning("a peer's session could not reach MariaDB", reason=str(error))
+
+    def _notice(self) -> MemberNotice:
+        if self._parts is None:
+            return MemberNotice(state=DatabaseState.NONE)
+        return self._parts.lifecycle.notice()
+
+    def _proxy_status(self) -> ProxyStatus | None:
+        return self._workers.status() if self._workers is not None else None

@@ -1,0 +1,117 @@
+"""What happens when no member's data is beyond doubt: everything lost power during a DDL.
+
+Then there is nobody to clone from. The leader, once it has heard that nobody is better off, lets the member
+with the latest position replay what it may have half done, where an error that says "already done"
+counts as done. The others clone from it: never a hand, and never two servers that differ.
+"""
+
+from collections.abc import Sequence
+from enum import Enum
+
+import trio
+
+from wolfscale import logs
+from wolfscale.mysql.binlog.gtid import Gtid
+from wolfscale.replication.cluster import Peer
+from wolfscale.replication.database import Database
+from wolfscale.replication.entry import decode_fragment
+from wolfscale.replication.log import ReplicatedLog
+from wolfscale.replication.replica import ReplicaBroken, failure
+from wolfscale.replication.roles import DatabaseState
+
+log = logs.logger(__name__)
+
+CHECK_SECONDS = 0.1
+
+ALREADY_DONE = frozenset(
+    {
+        1007,  # database exists
+        1008,  # database does not exist any more
+        1050,  # table exists
+        1051,  # table does not exist any more
+        1060,  # column exists
+        1061,  # key exists
+        1062,  # row exists: CREATE ... SELECT, or a table without transactions
+        1091,  # column or key does not exist any more
+        1146,  # table has another name already
+        1304,  # routine exists
+        1305,  # routine does not exist any more
+        1359,  # trigger exists
+        1360,  # trigger does not exist any more
+        1396,  # account exists, or does not exist any more
+        1397,  # XA transaction is not known any more
+        1440,  # XA transaction is prepared already
+        1537,  # event exists
+        1539,  # event does not exist any more
+        4091,  # sequence does not exist any more
+    }
+)
+
+
+class Judgement(Enum):
+    """What a leader with doubtful data does when nobody can give it a copy."""
+
+    WAIT = "wait"
+    """Somebody may still turn out to be better off."""
+    YIELD = "yield"
+    """Another member's doubtful data is more recent: it shall lead."""
+    REPLAY = "replay"
+    """Nobody's is: go on with what is here."""
+
+
+def judge(own_sequence: int, peers: Sequence[Peer], voters_elsewhere: int, *, patient: bool) -> Judgement:
+    """Decide; pure.
+
+    Args:
+        own_sequence: GTID sequence where this member's data stands at the latest.
+        peers: the members heard from.
+        voters_elsewhere: how many other voters there are, heard from or not.
+        patient: whether silent voters are still waited for.
+    """
+    voters = [peer for peer in peers if peer.votes]
+    if patient and len(voters) < voters_elsewhere:
+        return Judgement.WAIT
+    if any(peer.notice.state is not DatabaseState.CLONE_NEEDED for peer in voters):
+        return Judgement.WAIT
+    if any(peer.notice.applied_sequence > own_sequence for peer in voters):
+        return Judgement.YIELD
+    return Judgement.REPLAY
+
+
+async def replay_tolerantly(database: Database, replicated_log: ReplicatedLog, until: int) -> None:
+    """Let a replica's threads apply the log up to a sequence, stepping over what is done already.
+
+    Args:
+        database: the server; its replica threads run.
+        replicated_log: the node's log.
+        until: GTID sequence at which doubt ends.
+
+    Raises:
+        ReplicaBroken: an error that does not mean "already done".
+        ServerError, ConnectionLost: the server refused or is gone.
+    """
+    while True:
+        position = await database.position()
+        sequence = position.sequence if position else 0
+        if sequence >= until:
+            return
+        errno, message = failure(await database.replica_status())
+        if errno in ALREADY_DONE:
+            following = _group_after(replicated_log, sequence)
+            if following is None:
+                raise ReplicaBroken(errno, message)
+            log.warning("already done, going on behind it", gtid=following, errno=errno, error=message)
+            await database.stop_replica()
+            await database.set_position(following)
+            await database.restart_replica()
+        elif errno:
+            raise ReplicaBroken(errno, message)
+        await trio.sleep(CHECK_SECONDS)
+
+
+def _group_after(replicated_log: ReplicatedLog, sequence: int) -> Gtid | None:
+    index = replicated_log.find_sequence(sequence + 1)
+    if index is None:
+        return None
+    [entry] = replicated_log.read(index, index, 1 << 20)
+    return decode_fragment(entry.data).gtid

@@ -1,0 +1,583 @@
+"""Carries out what `roles` decides: the one task that owns the MariaDB beside a node.
+
+One way in, one way out: every server boots through recovery as a replica; a leader's becomes primary by
+`promotion`; a primary whose term ended is killed and recovered, or, when asked in time, drained. Tasks
+that belong to a role live in a nursery that ends with the role.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import trio
+
+from wolfscale import logs
+from wolfscale.changes import Changes
+from wolfscale.errors import InvariantError, WolfScaleError
+from wolfscale.mysql.binlog.events import Statement
+from wolfscale.mysql.binlog.gtid import Gtid
+from wolfscale.mysql.errors import ConnectionLost, ServerError
+from wolfscale.replication.applied import AppliedTracker
+from wolfscale.replication.capture import Capture
+from wolfscale.replication.clone import CloneState, receive_clone
+from wolfscale.replication.cluster import Cluster, Peer
+from wolfscale.replication.database import Database
+from wolfscale.replication.decision import CloneNeeded, CloneReason, LogBehind, Position, decide
+from wolfscale.replication.evidence import CommittedLog
+from wolfscale.replication.feed import Feed
+from wolfscale.replication.intents import IntentMarks
+from wolfscale.replication.last_resort import Judgement, judge, replay_tolerantly
+from wolfscale.replication.notice import CloneProgress, MemberNotice
+from wolfscale.replication.positions import CommittedSequence, newest_group
+from wolfscale.replication.progress import watch_progress
+from wolfscale.replication.promotion import become_primary, drain
+from wolfscale.replication.record import BinlogPosition, DataState, RecordStore, Settled
+from wolfscale.replication.recovery import (
+    create_data,
+    end_tenure,
+    recover,
+    settle_recovery,
+    stop_in_order,
+)
+from wolfscale.replication.replica import ReplicaBroken, watch_replica
+from wolfscale.replication.roles import DatabaseState, Situation, Step, next_step
+from wolfscale.replication.server import Account
+from wolfscale.replication.settle import Settler, primary_position, replica_position
+
+log = logs.logger(__name__)
+
+PUBLISH_SECONDS = 1.0
+RETRY_SECONDS = 1.0
+HAND_OVER_SECONDS = 5.0
+STEP_DOWN_SECONDS = 15.0
+QUORUM_ANSWER_SECONDS = 2.0
+PATIENCE_SECONDS = 10.0
+
+
+class Lifecycle:
+    """Runs the database of one member for as long as the node runs.
+
+    One task calls `run`; everything else may be read or called from any task of the same event loop.
+    """
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        database: Database,
+        records: RecordStore,
+        feed: Feed,
+        feed_login: Account,
+        intents: IntentMarks,
+        probe_seconds: float,
+        founds: Callable[[], bool],
+    ) -> None:
+        self.changes = Changes()
+        """Notified when the state, writability or what is applied moves."""
+        self.state = DatabaseState.STOPPED
+        self.reason = ""
+        self._cluster = cluster
+        self._database = database
+        self._records = records
+        self._feed = feed
+        self._feed_login = feed_login
+        self._intents = intents
+        self._probe_seconds = probe_seconds
+        self._founds = founds
+        self._committed = CommittedSequence(cluster.log)
+        self._clone: CloneProgress | None = None
+        self._clone_needed: CloneNeeded | None = None
+        self._doubted_since = 0.0
+        self._tenure: int | None = None
+        self._writable_term = 0
+        self._stepping_down = False
+        self._kept_leadership_term = 0
+        self._settler: Settler | None = None
+        self._tracker: AppliedTracker | None = None
+
+    # What others see
+
+    @property
+    def writable(self) -> bool:
+        """Whether this MariaDB takes writes: caught up, capturing, and primary of the current term."""
+        term = self._writable_term
+        return term != 0 and term == self._cluster.term and self._cluster.is_leader
+
+    @property
+    def committed_sequence(self) -> int:
+        """GTID sequence of the newest group that this node knows to be committed."""
+        return self._committed.value
+
+    @property
+    def serving(self) -> bool:
+        """Whether clients may use this MariaDB, if only for reads."""
+        return self.state in {DatabaseState.REPLICA, DatabaseState.PRIMARY, DatabaseState.PROMOTING}
+
+    @property
+    def applied_sequence(self) -> int:
+        """GTID sequence that this MariaDB has applied; a primary has what was committed."""
+        if self.state is DatabaseState.PRIMARY:
+            return self.committed_sequence
+        if self._clone_needed is not None:
+            return self._clone_needed.position.sequence if self._clone_needed.position else 0
+        return self._tracker.applied_sequence if self._tracker else 0
+
+    @property
+    def tenure(self) -> int | None:
+        """The term of which this MariaDB is the primary; None: it is none."""
+        return self._tenure
+
+    def notice(self) -> MemberNotice:
+        """What this member says of its database."""
+        return MemberNotice(
+            state=self.state,
+            writable=self.writable,
+            term=self._writable_term,
+            applied_sequence=self.applied_sequence,
+            applied_index=self._cluster.log.find_sequence(self.applied_sequence) or 0,
+            committed_sequence=self.committed_sequence,
+            settled_index=self._records.current.settled.index,
+            reason=self.reason,
+            clone=self._clone,
+            server_version=self._database.version,
+            process_id=self._database.process_id,
+        )
+
+    # What others ask for
+
+    def step_down(self) -> None:
+        """Begin a planned hand-over: drain the primary, become a replica, give leadership away."""
+        self._stepping_down = True
+        self.changes.notify()
+
+    async def before_not_plain(self, gtid: Gtid, index: int) -> None:
+        """The feed's word that it is about to serve a group that is no plain transaction."""
+        await (await self._present_settler()).before_not_plain(gtid, index)
+
+    async def after_not_plain(self, gtid: Gtid, index: int) -> None:
+        """The feed's word that it has served it: returns when the group is applied and settled."""
+        try:
+            await (await self._present_settler()).after_not_plain(gtid, index)
+        except (ServerError, ConnectionLost):
+            # The server is gone and with it the connection that was served; nothing may follow on it.
+            await trio.sleep_forever()
+
+    async def _present_settler(self) -> Settler:
+        await self.changes.wait_until(lambda: self._settler is not None)
+        settler = self._settler
+        assert settler is not None
+        return settler
+
+    async def stop(self) -> None:
+        """End the database in good order; `run` must have been cancelled before.
+
+        A replica is stopped so that its next start needs no recovery. Anything else is killed, since a
+        shutdown commits what waits for its acknowledgement.
+        """
+        if self._tenure is None and self.state is DatabaseState.REPLICA:
+            try:
+                await self._database.stop_replica()
+                position = await self._database.position()
+                index = self._cluster.log.find_sequence(position.sequence) if position else None
+                await self._database.reset_replica()
+                if await stop_in_order(
+                    self._database, self._records, Position(gtid=position, index=index or 0)
+                ):
+                    return
+            except (WolfScaleError, OSError) as error:
+                log.warning("MariaDB could not be stopped in good order", reason=str(error))
+        await self._database.kill()
+
+    # The loop
+
+    async def run(self) -> None:
+        """Own the database until cancelled; then it is left as it is, for `stop`.
+
+        Raises:
+            InvariantError: a bug of ours; the node must stop.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._publish_regularly)
+            while True:
+                step = next_step(self._situation())
+                try:
+                    await self._carry_out(step)
+                except* InvariantError:
+                    raise
+                except* (WolfScaleError, OSError) as group:
+                    await self._on_failure(step, group)
+
+    def _situation(self) -> Situation:
+        cluster = self._cluster
+        may_hand_over = cluster.term != self._kept_leadership_term
+        return Situation(
+            state=self.state,
+            is_leader=cluster.is_leader,
+            term=cluster.term,
+            term_start_committed=cluster.term_start_committed,
+            tenure=self._tenure,
+            has_successor=may_hand_over and self._successor() is not None,
+            stepping_down=self._stepping_down,
+        )
+
+    async def _carry_out(self, step: Step) -> None:
+        match step:
+            case Step.RECOVER:
+                await self._recover()
+            case Step.CLONE:
+                await self._clone_from_peer()
+            case Step.PROMOTE:
+                await self._lead()
+            case Step.FENCE:
+                await self._fence("its term is over")
+            case Step.HAND_OVER:
+                await self._hand_over()
+            case Step.WAIT if self.state is DatabaseState.REPLICA:
+                await self._follow()
+            case Step.WAIT:
+                await self._until_another_step()
+
+    async def _on_failure(self, step: Step, group: BaseExceptionGroup[BaseException]) -> None:
+        """Start over from a killed server, and from a clone where the data turned out to differ."""
+        errors = _leaves(group)
+        reason = "; ".join(dict.fromkeys(str(error) for error in errors))
+        log.warning("the database's role ended", step=step.value, reason=reason)
+        await self._fence(reason)
+        broken = next((error for error in errors if isinstance(error, ReplicaBroken)), None)
+        if broken is not None:
+            self._needs_clone(CloneNeeded(reason=CloneReason.DIVERGED, detail=str(broken)))
+        await self._pause(RETRY_SECONDS)
+
+    # Steps
+
+    async def _recover(self) -> None:
+        """Boot the server as a replica at exactly InnoDB's position, or find that only a clone helps."""
+        self._become(DatabaseState.RECOVERING)
+        if self._founds() and self._records.current.data is not DataState.PRESENT:
+            await create_data(self._database, self._records)
+        started = trio.current_time()
+        recovery = await recover(self._database, self._records, number=self._cluster.number)
+        outcome = decide(recovery, self._records.current, CommittedLog(self._cluster.log, complete=False))
+        while isinstance(outcome, LogBehind):
+            self._become(DatabaseState.RECOVERING, outcome.detail)
+            complete = await self._wait_for_more_log()
+            evidence = CommittedLog(self._cluster.log, complete=complete)
+            outcome = decide(recovery, self._records.current, evidence)
+        if isinstance(outcome, CloneNeeded):
+            await self._database.kill()
+            self._needs_clone(outcome)
+            return
+        await settle_recovery(self._database, self._records, outcome)
+        seconds = round(trio.current_time() - started, 3)
+        log.info("MariaDB recovered", position=outcome.gtid or "none", index=outcome.index, seconds=seconds)
+        await self._attach()
+
+    async def _wait_for_more_log(self) -> bool:
+        """Wait until the log grows, or the leader confirms that this node has all of it."""
+        log_before = self._cluster.log.commit_index
+        with trio.move_on_after(QUORUM_ANSWER_SECONDS):
+            if await self._cluster.has_whole_log():
+                return True
+        with trio.move_on_after(RETRY_SECONDS):
+            await self._cluster.changes.wait_until(lambda: self._cluster.log.commit_index != log_before)
+        return False
+
+    async def _attach(self) -> None:
+        """Point the running server at the feed, from its own position."""
+        await self._start_replica()
+        self._become(DatabaseState.REPLICA)
+
+    async def _start_replica(self) -> None:
+        await self._database.set_reserved_server_id(self._cluster.number)
+        host, port = await self._feed.wait_listening()
+        login = self._feed_login
+        await self._database.start_replica(host=host, port=port, user=login.user, password=login.password)
+
+    async def _follow(self) -> None:
+        """Be a replica until something else must be done."""
+        async with self._as_replica():
+            await self._until_another_step()
+
+    @asynccontextmanager
+    async def _as_replica(self, *, watch: bool = True) -> AsyncIterator[AppliedTracker]:
+        """Keep a replica's tasks running: what is applied, what is settled, how its threads are."""
+        find = self._cluster.log.find_sequence
+        reader = replica_position(self._database, find)
+        self._settler = Settler(self._database, self._records, self._intents, reader)
+        self._tracker = AppliedTracker(connect=self._database.connect, log=self._cluster.log)
+        self.changes.notify()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._tracker.run)
+                nursery.start_soon(self._settler.run)
+                if watch:
+                    nursery.start_soon(watch_replica, self._database)
+                nursery.start_soon(self._ask_for_vote)
+                yield self._tracker
+                nursery.cancel_scope.cancel()
+        finally:
+            self._settler = None
+
+    async def _ask_for_vote(self) -> None:
+        """A learner whose data has caught up asks to become a voter."""
+        while not self._cluster.is_voter:
+            tracker = self._tracker
+            if tracker is not None and tracker.applied_sequence >= self.committed_sequence:
+                try:
+                    await self._cluster.report_ready()
+                    return
+                except WolfScaleError as error:
+                    log.info("not a voter yet", reason=str(error))
+            await trio.sleep(RETRY_SECONDS)
+
+    async def _lead(self) -> None:
+        """Be the primary of the current term until it ends, a fault, or a planned hand-over."""
+        term = self._cluster.term
+        started = trio.current_time()
+        drained: Position | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._cancel_at_end_of_term, term, nursery.cancel_scope)
+                await self._apply_everything()
+                self._become(DatabaseState.PROMOTING)
+                self._tenure = term
+                capture = await become_primary(
+                    self._database,
+                    self._records,
+                    term=term,
+                    node=self._cluster.name,
+                    start_capture=lambda start: self._start_capture(nursery, term, start),
+                )
+                self._writable_term = term
+                self._become(DatabaseState.PRIMARY)
+                seconds = round(trio.current_time() - started, 3)
+                log.info("MariaDB is primary", term=term, seconds=seconds)
+                nursery.start_soon(self._settle_primary, capture)
+                nursery.start_soon(self._watch_progress, capture, term)
+                await self.changes.wait_until(lambda: self._stepping_down)
+                self._writable_term = 0
+                self._become(DatabaseState.DEMOTING)
+                with trio.move_on_after(STEP_DOWN_SECONDS):
+                    drained = await self._drain(capture)
+                nursery.cancel_scope.cancel()
+        finally:
+            self._writable_term = 0
+            self._settler = None
+            self.changes.notify()
+        if drained is not None:
+            await self._after_drain(drained)
+        elif self._tenure is not None:
+            await self._fence("it is no working primary any more")
+
+    async def _cancel_at_end_of_term(self, term: int, scope: trio.CancelScope) -> None:
+        cluster = self._cluster
+        await cluster.changes.wait_until(lambda: not cluster.is_leader or cluster.term != term)
+        scope.cancel()
+
+    async def _apply_everything(self) -> None:
+        """Wait until the replica has applied all that is committed; nothing new can come in this term."""
+        async with self._as_replica() as tracker:
+            newest = newest_group(self._cluster.log, self._cluster.log.commit_index)
+            if newest is not None:
+                await tracker.wait_applied(newest[0].sequence)
+
+    def _start_capture(self, nursery: trio.Nursery, term: int, start: Gtid | None) -> Capture:
+        capture = Capture(
+            connect=self._database.connect,
+            log=self._cluster.log,
+            term=term,
+            start=start,
+            after_not_plain=self._after_captured_not_plain,
+        )
+        nursery.start_soon(capture.run)
+        return capture
+
+    async def _after_captured_not_plain(self, gtid: Gtid, _statement: Statement | None) -> None:
+        settler = self._settler
+        if settler is not None:
+            await settler.settle_now(gtid.sequence)
+        await self._database.record_events(await self._database.enabled_events())
+
+    async def _settle_primary(self, capture: Capture) -> None:
+        def acknowledged() -> Settled | None:
+            group = capture.acknowledged_group
+            if group is None:
+                return None
+            end = BinlogPosition(file=group.file, offset=group.end_position)
+            return Settled(gtid=str(group.gtid), index=group.index, binlog=end)
+
+        reader = primary_position(self._database, acknowledged)
+        self._settler = Settler(self._database, self._records, self._intents, reader)
+        await self._settler.run()
+
+    async def _watch_progress(self, capture: Capture, term: int) -> None:
+        await watch_progress(
+            self._database,
+            capture,
+            term=term,
+            node=self._cluster.name,
+            idle_seconds=self._probe_seconds,
+            limit_seconds=self._probe_seconds,
+        )
+
+    async def _drain(self, capture: Capture) -> Position:
+        gtid = await drain(self._database, capture)
+        if gtid is None:
+            gtid = await self._database.position()
+        index = self._cluster.log.find_sequence(gtid.sequence) if gtid else None
+        return Position(gtid=gtid, index=index or 0)
+
+    async def _after_drain(self, position: Position) -> None:
+        """Turn a drained primary into a replica, then give leadership away."""
+        await self._database.set_event_scheduler(False)
+        await self._database.kill_sessions()
+        await self._database.disable_semi_sync()
+        await end_tenure(self._database, self._records, position)
+        self._tenure = None
+        await self._attach()
+        async with self._as_replica():
+            await self._hand_over()
+
+    async def _hand_over(self) -> None:
+        """Ask for a change of leadership, and remember when nobody took it."""
+        term = self._cluster.term
+        successor = self._successor()
+        self._cluster.transfer_leadership(successor.id if successor else None)
+        with trio.move_on_after(HAND_OVER_SECONDS):
+            await self._cluster.changes.wait_until(lambda: not self._cluster.is_leader)
+            self._stepping_down = False
+            return
+        log.warning("nobody took the leadership over", term=term)
+        self._kept_leadership_term = term
+        self._stepping_down = False
+
+    async def _fence(self, reason: str) -> None:
+        """Kill the server, whatever it is doing: what waited for an acknowledgement is undone by recovery."""
+        if self._tenure is not None:
+            log.info("fencing MariaDB", term=self._tenure, reason=reason)
+        await self._database.kill()
+        self._tenure = None
+        self._become(DatabaseState.STOPPED, reason)
+
+    async def _clone_from_peer(self) -> None:
+        """Replace the data by a peer's; wait while nobody can give it."""
+        donor = self._donor()
+        if donor is None:
+            await self._do_without_donor()
+            return
+        needed = self._clone_needed
+        progress = CloneState()
+        log.info("cloning", donor=donor.name, reason=str(needed))
+        started = trio.current_time()
+        self._become(DatabaseState.CLONING, str(needed) if needed else "")
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._show_progress, donor.name, progress)
+                stream = await self._cluster.open_clone(donor)
+                await receive_clone(self._database, self._records, stream, progress)
+                nursery.cancel_scope.cancel()
+        finally:
+            self._clone = None
+            if self.state is DatabaseState.CLONING:
+                self._become(DatabaseState.CLONE_NEEDED, self.reason)
+        seconds = round(trio.current_time() - started, 3)
+        log.info("cloned", donor=donor.name, bytes=progress.received_bytes, seconds=seconds)
+        self._clone_needed = None
+        self._become(DatabaseState.STOPPED)
+
+    async def _do_without_donor(self) -> None:
+        """Wait for somebody to clone from, or find that nobody's data is any better; see `last_resort`."""
+        needed, cluster = self._clone_needed, self._cluster
+        verdict = Judgement.WAIT
+        if cluster.is_leader and needed is not None and needed.reason is CloneReason.UNSETTLED:
+            patient = trio.current_time() < self._doubted_since + PATIENCE_SECONDS
+            verdict = judge(self.applied_sequence, cluster.peers(), cluster.votes_elsewhere, patient=patient)
+        match verdict:
+            case Judgement.WAIT:
+                await self._pause(RETRY_SECONDS)
+            case Judgement.YIELD:
+                best = max(cluster.peers(), key=lambda peer: peer.notice.applied_sequence)
+                cluster.transfer_leadership(best.id)
+                await self._pause(RETRY_SECONDS)
+            case Judgement.REPLAY if needed is not None:
+                await self._replay_doubtful(needed.position)
+
+    async def _replay_doubtful(self, position: Gtid | None) -> None:
+        log.warning("nobody's data is beyond doubt: replaying here", position=position or "none")
+        self._become(DatabaseState.RECOVERING, "replaying what may have been half done")
+        until = self.committed_sequence
+        await recover(self._database, self._records, number=self._cluster.number)
+        index = self._cluster.log.find_sequence(position.sequence) if position else None
+        await settle_recovery(self._database, self._records, Position(gtid=position, index=index or 0))
+        await self._start_replica()
+        async with self._as_replica(watch=False):
+            await replay_tolerantly(self._database, self._cluster.log, until)
+        self._clone_needed = None
+        self._become(DatabaseState.REPLICA)
+
+    async def _show_progress(self, donor: str, progress: CloneState) -> None:
+        while True:
+            self._clone = CloneProgress(
+                donor=donor, phase=progress.phase.value, received_bytes=progress.received_bytes
+            )
+            await trio.sleep(PUBLISH_SECONDS / 2)
+
+    # Who can do what
+
+    def _successor(self) -> Peer | None:
+        """The voter that is best placed to lead: a healthy replica, the most advanced one."""
+        able = [p for p in self._cluster.peers() if p.votes and p.notice.state is DatabaseState.REPLICA]
+        return max(able, key=lambda p: p.notice.applied_sequence, default=None)
+
+    def _donor(self) -> Peer | None:
+        """Whose data to copy: a replica's rather than the primary's, which has clients to serve."""
+        able = [
+            p
+            for p in self._cluster.peers()
+            if p.notice.state in {DatabaseState.REPLICA, DatabaseState.PRIMARY}
+        ]
+        return max(
+            able,
+            key=lambda p: (p.notice.state is DatabaseState.REPLICA, p.notice.applied_sequence),
+            default=None,
+        )
+
+    # Small things
+
+    def _needs_clone(self, needed: CloneNeeded) -> None:
+        self._clone_needed = needed
+        self._doubted_since = trio.current_time()
+        log.warning("this MariaDB's data must be cloned", reason=str(needed))
+        self._become(DatabaseState.CLONE_NEEDED, str(needed))
+
+    def _become(self, state: DatabaseState, reason: str = "") -> None:
+        if (state, reason) != (self.state, self.reason):
+            self.state, self.reason = state, reason
+            self._cluster.publish(self.notice())
+            self.changes.notify()
+
+    async def _until_another_step(self) -> None:
+        """Wait while the situation asks for the same step as now."""
+        current = next_step(self._situation())
+        async with trio.open_nursery() as nursery:
+            for changes in (self._cluster.changes, self.changes):
+                nursery.start_soon(self._cancel_at_another_step, current, changes, nursery.cancel_scope)
+
+    async def _cancel_at_another_step(self, current: Step, changes: Changes, scope: trio.CancelScope) -> None:
+        await changes.wait_until(lambda: next_step(self._situation()) is not current)
+        scope.cancel()
+
+    async def _pause(self, seconds: float) -> None:
+        with trio.move_on_after(seconds):
+            await self._until_another_step()
+
+    async def _publish_regularly(self) -> None:
+        while True:
+            self._cluster.publish(self.notice())
+            await trio.sleep(PUBLISH_SECONDS)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    leaves: list[BaseException] = []
+    for error in group.exceptions:
+        leaves += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return leaves

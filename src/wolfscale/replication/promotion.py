@@ -1,0 +1,98 @@
+"""Makes a caught-up replica the primary of a term, and drains a primary so that it can stop being one.
+
+The order of the steps is the design's ("The life of a node's MariaDB", steps 4 and 5), and each has
+its reason in what MariaDB does; none can be left out or moved.
+"""
+
+from collections.abc import Callable
+
+import trio
+
+from wolfscale import logs
+from wolfscale.mysql.binlog.gtid import Gtid
+from wolfscale.mysql.errors import ServerError
+from wolfscale.replication.capture import Capture
+from wolfscale.replication.database import Database
+from wolfscale.replication.record import RecordStore
+from wolfscale.replication.recovery import begin_tenure
+
+log = logs.logger(__name__)
+
+DRAIN_RETRY_SECONDS = 0.05
+OPEN_TRANSACTIONS_SECONDS = 5.0
+"""How long a planned hand-over lets open transactions end by themselves."""
+LOCK_WAIT_TIMEOUT_ERROR = 1205
+
+
+async def become_primary(
+    database: Database,
+    records: RecordStore,
+    *,
+    term: int,
+    node: str,
+    start_capture: Callable[[Gtid | None], Capture],
+) -> Capture:
+    """Turn a replica that has applied everything before the term into a capturing primary.
+
+    Args:
+        database: the server; its replica threads have applied all that the log holds.
+        records: the node's record, which knows of the tenure before the server does.
+        term: the Raft term; it becomes the server id.
+        node: name of this node, for the marker row.
+        start_capture: starts the capture task from a position and returns it.
+
+    Returns:
+        The capture, connected and acknowledged by the marker row; the server is writable.
+
+    Raises:
+        ServerError: MariaDB refused a step.
+    """
+    await database.stop_replica()
+    await database.reset_replica()
+    position = await database.position()
+    # From here on the data can only be trusted after a recovery.
+    await begin_tenure(database, records, term)
+    # Without this a server whose binlog is empty starts its sequence numbers at 1 again.
+    await database.set_position(position)
+    await database.set_server_id(term)
+    await database.enable_semi_sync()
+    capture = start_capture(position)
+    connection_id = await capture.wait_registered()
+    # A capture of an earlier tenure counts as a client until its next heartbeat, so this one's thread
+    # must be seen by its id.
+    while not await database.is_semi_sync_client(connection_id):
+        await trio.sleep(DRAIN_RETRY_SECONDS / 10)
+    await database.write_marker(term, node)
+    await database.enable_events()
+    await database.set_read_only(False)
+    return capture
+
+
+async def drain(database: Database, capture: Capture) -> Gtid | None:
+    """Stop writes, let what is in flight end, and return the position where the primary stopped.
+
+    Open transactions get `OPEN_TRANSACTIONS_SECONDS`; then their sessions are killed, but never one
+    that waits for its acknowledgement, since KILL would commit it without a quorum.
+
+    Raises:
+        ServerError: MariaDB refused a step.
+    """
+    with trio.move_on_after(OPEN_TRANSACTIONS_SECONDS):
+        while await database.open_transactions():
+            await trio.sleep(DRAIN_RETRY_SECONDS)
+    while True:
+        try:
+            # A pending read_only can deadlock with a statement that it holds back, hence the short wait
+            # for locks and the retry.
+            await database.set_read_only(True)
+            break
+        except ServerError as error:
+            if error.errno != LOCK_WAIT_TIMEOUT_ERROR:
+                raise
+            log.info("read_only waits behind open transactions: ending their sessions")
+            await database.kill_open_transactions()
+    while True:
+        written = await database.binlog_position()
+        if written is None or capture.acknowledged == written:
+            return written
+        await capture.changes.wait()
