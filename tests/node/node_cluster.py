@@ -1,7 +1,8 @@
 """Nodes in one process over real loopback TLS, each in a directory of its own."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
@@ -20,10 +21,22 @@ class BreakableStorage(RaftStorage):
     """The real storage, which can be told to fail."""
 
     failure: Exception | None = None
+    _released: threading.Event | None = None
+
+    @contextmanager
+    def hang(self) -> Iterator[None]:
+        """Let every write take until the end of the block."""
+        self._released = threading.Event()
+        try:
+            yield
+        finally:
+            self._released.set()
 
     def persist(self, batches: Sequence[Persistable]) -> None:
         if self.failure is not None:
             raise self.failure
+        if self._released is not None:
+            self._released.wait(PATIENCE)
         super().persist(batches)
 
 
@@ -115,6 +128,7 @@ class Cluster:
             bootstrap=bootstrap,
             suffrage=suffrage,
             heartbeat_interval=0.1,
+            join_patience=0.3 if directory == "twin" else PATIENCE,
             election_timeout=election_timeout,
         )
         storage = await trio.to_thread.run_sync(open_storage, data_dir / "log")

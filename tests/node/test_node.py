@@ -154,6 +154,35 @@ async def test_leader_with_a_full_disk_hands_over_and_goes_on_when_there_is_room
         assert full.node.status().disk_problem is None
 
 
+async def test_leader_whose_disk_hangs_hands_over(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as nodes:
+        await nodes.grow(3, election_timeout=0.5)
+        hanging = await nodes.leader()
+        with hanging.storage.hang():
+            hanging.node.log.propose([b"1"], term=hanging.node.term)
+            rest = [one for one in nodes.running if one is not hanging]
+            leader = await nodes.leader(among=rest)
+            assert hanging.node.status().writing_for > 0
+            index = await propose(leader, b"2")
+        await committed_everywhere(nodes.running, index)
+
+
+async def test_reads_that_come_together_share_questions_and_see_what_was_committed(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as nodes:
+        await nodes.grow(3)
+        leader = await nodes.leader()
+        follower = next(one for one in nodes.running if one is not leader)
+
+        async def read(index: int) -> None:
+            assert await follower.node.read_index() >= index
+
+        async with trio.open_nursery() as nursery:
+            for number in range(50):
+                index = await propose(leader, b"%d" % (number + 1))
+                for _ in range(20):
+                    nursery.start_soon(read, index)
+
+
 async def test_purged_entries_are_gone_and_later_ones_still_replicate(tmp_path: Path) -> None:
     async with cluster(tmp_path) as nodes:
         await nodes.grow(2)

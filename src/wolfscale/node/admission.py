@@ -23,6 +23,9 @@ JOIN, PROMOTE, REMOVE = "node.join", "node.promote", "node.remove"
 CHANGE_TIMEOUT = 30.0
 """Seconds that one change may take before its requester is told to ask again."""
 
+CAUGHT_UP_POLL = 0.01
+"""Seconds between looks at a learner's progress, while one asks for the vote."""
+
 
 class Standing(Enum):
     """What a node answers to one that asks to join, or just asks who is there."""
@@ -230,7 +233,7 @@ class Admission:
             while raft.is_leader and raft.membership.get(id) is not None and id != raft.id:
                 if holds():
                     return
-                await trio.sleep(0.05)
+                await trio.sleep(CAUGHT_UP_POLL)
             return
         raise JoinRefused(f"{id} does not keep up with the log; it may ask again")
 

@@ -14,8 +14,8 @@ from wolfscale.node.tls import HOSTNAME, Credentials
 OPEN_TIMEOUT = 5.0
 """Seconds for connecting, proving the secret and having the stream taken."""
 
-KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES = 5, 2, 3
-"""A machine that went silent is noticed on an idle stream after about 11 seconds."""
+KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES = 3, 1, 3
+"""A machine that went silent is noticed on an idle stream after about 6 seconds."""
 
 USER_TIMEOUTS_MS = {"raft": 3_000, "rpc": 10_000}
 """How long sent bytes may stay unacknowledged, by kind of stream. Raft sends everything again, so its

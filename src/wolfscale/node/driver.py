@@ -70,12 +70,14 @@ class Driver:
         self.dropped_ticks = 0
         """Ticks that a stall of the process swallowed."""
         self._tick_interval = tick_interval
+        self._patience = tick_interval * config.election_ticks
+        self._handed_on_at = float("-inf")
         self._send = send
         self._on_role = on_role
         self._work = trio.Event()
         self._writable = trio.Event()
         self._queue: deque[Ready] = deque()
-        self._writing = False
+        self._writing_since: float | None = None
         self._queued_bytes = self._proposed_bytes = 0
         self._commits = CommitWaiters(storage.term)
         self._reads = ReadWaiters()
@@ -231,6 +233,11 @@ class Driver:
         self._scope.cancel()
 
     @property
+    def writing_for(self) -> float:
+        """Seconds for which the write that is under way has lasted; 0 when there is none."""
+        return 0.0 if self._writing_since is None else trio.current_time() - self._writing_since
+
+    @property
     def running(self) -> bool:
         """Whether anything can be asked of this node still."""
         return not self._stopped
@@ -263,6 +270,8 @@ class Driver:
             self.dropped_ticks = ticker.dropped
             for _ in range(due):
                 self._tell(self.raft.tick)
+            if self.writing_for > self._patience:
+                self._hand_leadership_on()
             self._work.set()
 
     async def _loop(self) -> None:
@@ -296,7 +305,7 @@ class Driver:
                 self._reads.leadership_ended(self.raft.leader)
             self._on_role()
             self.changes.notify()
-        if ready.needs_persist or self._queue or self._writing:
+        if ready.needs_persist or self._queue or self._writing_since is not None:
             self._queue.append(ready)
             self._queued_bytes += _data_bytes(ready)
             self._writable.set()
@@ -311,7 +320,7 @@ class Driver:
             batch, self._queue = list(self._queue), deque()
             if not batch:
                 continue
-            self._writing = True
+            self._writing_since = trio.current_time()
             try:
                 if any(ready.needs_persist for ready in batch):
                     await self._persist(batch)
@@ -320,7 +329,7 @@ class Driver:
                 self.fail(error)
                 return
             finally:
-                self._writing = False
+                self._writing_since = None
             for ready in batch:
                 self._queued_bytes -= _data_bytes(ready)
                 self._send_after(ready)
@@ -346,9 +355,15 @@ class Driver:
         self.persisted_readys += len(batch)
 
     def _hand_leadership_on(self) -> None:
-        """A leader that cannot write holds up every commit that this node acknowledges."""
-        with contextlib.suppress(RaftError):
-            self.raft.transfer_leadership(None)
+        """A leader that cannot write holds up every commit that this node acknowledges.
+
+        An attempt gets two election timeouts; while it lasts the core takes no proposals.
+        """
+        now = trio.current_time()
+        if self.raft.is_leader and now - self._handed_on_at > 2 * self._patience:
+            self._handed_on_at = now
+            with contextlib.suppress(RaftError):
+                self.raft.transfer_leadership(None)
             self._work.set()
 
     def _send_after(self, ready: Ready) -> None:

@@ -1,10 +1,8 @@
 """What can go wrong between the nodes, and what to do about it."""
 
-# ruff: noqa: N818 (an error is named by what happened)
-
 from pathlib import Path
 
-from wolfscale.errors import WolfScaleError
+from wolfscale.errors import InvariantError, WolfScaleError
 
 
 class NodeError(WolfScaleError):
@@ -94,3 +92,17 @@ class BootstrapRefused(NodeError):
 
 class NodeStopped(NodeError):
     """The node has stopped, or stops now; the message says why."""
+
+
+def only_error(group: BaseExceptionGroup[BaseException]) -> Exception | None:
+    """The one error that stopped a node; None when something else than errors of ours is in the group."""
+    ours, others = group.split((WolfScaleError, OSError))
+    if ours is None or others is not None:
+        return None
+    leaves: list[BaseException] = [ours]
+    while isinstance(leaves[0], BaseExceptionGroup):
+        leaves = list(leaves[0].exceptions)
+    error = leaves[0]
+    if isinstance(error, InvariantError):
+        return NodeStopped(f"the node stopped: {error}")
+    return error if isinstance(error, Exception) else None

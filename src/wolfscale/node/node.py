@@ -9,11 +9,10 @@ import msgspec
 import trio
 
 from wolfscale.changes import Changes
-from wolfscale.errors import InvariantError, WolfScaleError
 from wolfscale.node.admission import PROMOTE, REMOVE, Admission, PromoteRequest, RemoveRequest
 from wolfscale.node.dialer import Dialer
 from wolfscale.node.driver import Driver
-from wolfscale.node.errors import NodeStopped
+from wolfscale.node.errors import only_error
 from wolfscale.node.identity import Identity, load_or_create_identity, new_identity
 from wolfscale.node.leader_calls import LeaderCalls
 from wolfscale.node.links import Links
@@ -21,6 +20,7 @@ from wolfscale.node.listener import Admission as StreamAdmission
 from wolfscale.node.listener import Listener, StreamHandler
 from wolfscale.node.log import CommittedLog
 from wolfscale.node.options import TICKS_PER_HEARTBEAT, NodeOptions, advertised_address
+from wolfscale.node.read_index import READ_INDEX, ReadIndex
 from wolfscale.node.residence import Residence
 from wolfscale.node.rpc import RpcClient, RpcHandler, RpcServer
 from wolfscale.node.status import NodeStatus, Notice, build_status
@@ -31,8 +31,6 @@ from wolfscale.raft.messages import Message
 from wolfscale.raft.types import Index, Member, Membership, NodeId, RaftConfig, Role, Term
 
 log = logging.getLogger(__name__)
-
-READ_INDEX = "node.read_index"
 
 
 class Node:
@@ -86,6 +84,7 @@ class Node:
             client=self._rpc,
             role_changes=self.role_changes,
         )
+        self._read_index = ReadIndex(self._leader_calls)
         self._admission = Admission(
             driver=self._driver, id=identity.id, name=identity.name, connected=self._links.connected
         )
@@ -214,10 +213,10 @@ class Node:
         A follower asks the leader. The caller waits until that index is applied before it reads.
 
         Raises:
-            RpcUnavailable: no leader confirmed it in time.
+            RpcUnavailable, RpcUncertain: no leader confirmed it in time.
             NodeStopped: this node is stopping.
         """
-        return Index(int.from_bytes(await self.call(None, READ_INDEX, timeout=timeout), "big"))
+        return await self._read_index.get(timeout=timeout)
 
     async def purge(self, index: int) -> Index:
         """Drop entries up to `index` at most, whole segments only; returns what precedes the first left.
@@ -380,7 +379,7 @@ class Node:
                 log.info("%s listens to its peers at %s", self.id, address)
                 task_status.started()
         except BaseExceptionGroup as group:
-            error = _only_error(group)
+            error = only_error(group)
             if error is None:
                 raise
             raise error from error.__cause__
@@ -418,17 +417,3 @@ class Node:
         self._notices[id] = Notice(data=data, received_at=trio.current_time())
         if previous is None or previous.data != data:
             self.changes.notify()
-
-
-def _only_error(group: BaseExceptionGroup[BaseException]) -> Exception | None:
-    """The one error that stopped a node; None when something else than errors of ours is in the group."""
-    ours, others = group.split((WolfScaleError, OSError))
-    if ours is None or others is not None:
-        return None
-    leaves: list[BaseException] = [ours]
-    while isinstance(leaves[0], BaseExceptionGroup):
-        leaves = list(leaves[0].exceptions)
-    error = leaves[0]
-    if isinstance(error, InvariantError):
-        return NodeStopped(f"the node stopped: {error}")
-    return error if isinstance(error, Exception) else None

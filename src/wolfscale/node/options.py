@@ -29,6 +29,7 @@ class NodeOptions:
         suffrage: what it becomes when it is promoted: a voter or a witness.
         heartbeat_interval: seconds.
         election_timeout: seconds.
+        join_patience: seconds for which a joining node waits for a member of its name that may be dying.
         certificates: used on the links instead of those that the secret makes.
     """
 
@@ -42,6 +43,7 @@ class NodeOptions:
     suffrage: Suffrage = Suffrage.VOTER
     heartbeat_interval: float = 0.5
     election_timeout: float = 2.0
+    join_patience: float = 20.0
     certificates: CertificateFiles | None = None
 
     @property

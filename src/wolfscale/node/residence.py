@@ -103,7 +103,7 @@ class Residence:
         joiner = Joiner(
             rpc=self._rpc,
             peers=self._options.peers,
-            patience=3 * self._options.election_timeout,
+            patience=self._options.join_patience,
             on_progress=self._set_joining,
         )
         while not self.removed:

@@ -144,6 +144,7 @@ class RpcClient:
         self._dialer = dialer
         self._channels: dict[str, _Channel] = {}
         self._opening: dict[str, trio.Lock] = {}
+        self._failures: dict[str, tuple[float, LinkError]] = {}
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -165,7 +166,11 @@ class RpcClient:
             RpcFailed: its handler raised.
         """
         deadline = trio.current_time() + timeout
-        channel = await self._channel(address, min(timeout, OPEN_TIMEOUT))
+        try:
+            with trio.fail_at(deadline):
+                channel = await self._channel(address)
+        except trio.TooSlowError:
+            raise RpcUnavailable(f"{name}: {address} could not be reached within {timeout:g} s") from None
         channel.number += 1
         number = channel.number
         answered, answers = channel.waiting[number] = (trio.Event(), [])
@@ -199,16 +204,23 @@ class RpcClient:
             if not sent:  # half a frame is on the wire: nothing can follow it
                 channel.scope.cancel()
 
-    async def _channel(self, address: str, timeout: float) -> _Channel:
+    async def _channel(self, address: str) -> _Channel:
+        arrived = trio.current_time()
         async with self._opening.setdefault(address, trio.Lock()):
             channel = self._channels.get(address)
             if channel is not None and not channel.closed:
                 return channel
             if self._nursery is None:
                 raise RpcUnavailable(f"{address}: this node is not running")
+            failed_at, failure = self._failures.pop(address, (0.0, None))
+            if failure is not None and failed_at >= arrived:
+                # Everybody who waited for the same attempt learns its outcome; nobody queues for another.
+                self._failures[address] = failed_at, failure
+                raise RpcUnavailable(str(failure)) from failure
             try:
-                stream = await self._dialer.open_stream(address, "rpc", timeout=timeout)
+                stream = await self._dialer.open_stream(address, "rpc", timeout=OPEN_TIMEOUT)
             except LinkError as error:
+                self._failures[address] = trio.current_time(), error
                 raise RpcUnavailable(str(error)) from error
             channel = self._channels[address] = _Channel(stream)
             channel.scope.deadline = trio.current_time() + IDLE_TIMEOUT

@@ -59,6 +59,7 @@ class NodeStatus:
         first_index: the log's first entry that is still there.
         commit_index: committed, and durable here.
         unpersisted_bytes: bytes of entries that wait for the disk.
+        writing_for: seconds for which the write that is under way has lasted.
         persists: writes of the log since the start.
         persisted_readys: Readys that they served.
         dropped_ticks: ticks lost because the process was stopped or starved.
@@ -80,6 +81,7 @@ class NodeStatus:
     persisted_index: Index
     commit_index: Index
     unpersisted_bytes: int
+    writing_for: float
     persists: int
     persisted_readys: int
     dropped_ticks: int
@@ -139,6 +141,7 @@ def build_status(
         persisted_index=raft.persisted_index,
         commit_index=driver.commit_index,
         unpersisted_bytes=driver.unpersisted_bytes,
+        writing_for=driver.writing_for,
         persists=driver.persists,
         persisted_readys=driver.persisted_readys,
         dropped_ticks=driver.dropped_ticks,
