@@ -22,6 +22,7 @@ from wolfscale.app.status import NodeStatusSource
 from wolfscale.app.workers import Workers
 from wolfscale.config import Config
 from wolfscale.errors import WolfScaleError
+from wolfscale.mysql.binlog.gtid import Gtid
 from wolfscale.node.node import Node
 from wolfscale.node.options import NodeOptions
 from wolfscale.node.storage import RaftStorage
@@ -120,7 +121,20 @@ def _database_parts(config: Config, node: Node, account: Account) -> DatabasePar
     records = RecordStore.open(config.data_dir / "database-record")
     intents = IntentMarks(records)
     login = Account(user=FEED_USER, password=secrets.token_hex(16))
-    feed = Feed(node.log, user=login.user, password=login.password)
+
+    async def before_not_plain(gtid: Gtid, index: int) -> None:
+        await lifecycle.before_not_plain(gtid, index)
+
+    async def after_not_plain(gtid: Gtid, index: int) -> None:
+        await lifecycle.after_not_plain(gtid, index)
+
+    feed = Feed(
+        node.log,
+        user=login.user,
+        password=login.password,
+        before_not_plain=before_not_plain,
+        after_not_plain=after_not_plain,
+    )
     lifecycle = Lifecycle(
         cluster=NodeCluster(node),
         database=database,
@@ -131,8 +145,6 @@ def _database_parts(config: Config, node: Node, account: Account) -> DatabasePar
         probe_seconds=config.cluster.election_timeout_ms / 1000,
         founds=lambda: _is_founder(node),
     )
-    feed.before_not_plain = lifecycle.before_not_plain
-    feed.after_not_plain = lifecycle.after_not_plain
     save_database_access(
         config.data_dir,
         DatabaseAccess(socket_path=server.socket_path, user=account.user, password=account.password),

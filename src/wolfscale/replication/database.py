@@ -271,6 +271,7 @@ class Database:
     async def set_server_id(self, server_id: int) -> None:
         """Set the server id that the groups of *new* sessions carry; the node's own sessions are renewed."""
         await self.query(f"SET GLOBAL server_id={server_id}")
+        # A session keeps the id that it began with, and the marker row must carry the new one.
         await self._drop_idle()
 
     async def enable_semi_sync(self) -> None:

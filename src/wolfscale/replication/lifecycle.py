@@ -23,6 +23,7 @@ from wolfscale.replication.cluster import Cluster, Peer
 from wolfscale.replication.database import Database
 from wolfscale.replication.decision import CloneNeeded, CloneReason, LogBehind, Position, decide
 from wolfscale.replication.evidence import CommittedLog
+from wolfscale.replication.errors import DatabaseUnavailable
 from wolfscale.replication.feed import Feed
 from wolfscale.replication.intents import IntentMarks
 from wolfscale.replication.last_resort import Judgement, judge, replay_tolerantly
@@ -41,12 +42,14 @@ from wolfscale.replication.recovery import (
 from wolfscale.replication.replica import ReplicaBroken, watch_replica
 from wolfscale.replication.roles import DatabaseState, Situation, Step, next_step
 from wolfscale.replication.server import Account
+from wolfscale.replication.settings import RESERVED_SERVER_ID
 from wolfscale.replication.settle import Settler, primary_position, replica_position
 
 log = logs.logger(__name__)
 
 PUBLISH_SECONDS = 1.0
 RETRY_SECONDS = 1.0
+REPEATED_FAILURE_SECONDS = 10.0
 HAND_OVER_SECONDS = 5.0
 STEP_DOWN_SECONDS = 15.0
 QUORUM_ANSWER_SECONDS = 2.0
@@ -87,6 +90,7 @@ class Lifecycle:
         self._clone: CloneProgress | None = None
         self._clone_needed: CloneNeeded | None = None
         self._doubted_since = 0.0
+        self._failed_at = -REPEATED_FAILURE_SECONDS
         self._tenure: int | None = None
         self._writable_term = 0
         self._stepping_down = False
@@ -245,7 +249,11 @@ class Lifecycle:
         broken = next((error for error in errors if isinstance(error, ReplicaBroken)), None)
         if broken is not None:
             self._needs_clone(CloneNeeded(reason=CloneReason.DIVERGED, detail=str(broken)))
-        await self._pause(RETRY_SECONDS)
+        # A single fault is answered at once; one that comes back is given time.
+        now = trio.current_time()
+        if now - self._failed_at < REPEATED_FAILURE_SECONDS:
+            await self._pause(RETRY_SECONDS)
+        self._failed_at = now
 
     # Steps
 
@@ -287,7 +295,7 @@ class Lifecycle:
         self._become(DatabaseState.REPLICA)
 
     async def _start_replica(self) -> None:
-        await self._database.set_reserved_server_id(self._cluster.number)
+        await self._database.set_server_id(RESERVED_SERVER_ID + self._cluster.number)
         host, port = await self._feed.wait_listening()
         login = self._feed_login
         await self._database.start_replica(host=host, port=port, user=login.user, password=login.password)
@@ -309,6 +317,7 @@ class Lifecycle:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._tracker.run)
                 nursery.start_soon(self._settler.run)
+                nursery.start_soon(self._watch_process)
                 if watch:
                     nursery.start_soon(watch_replica, self._database)
                 nursery.start_soon(self._ask_for_vote)
@@ -316,6 +325,10 @@ class Lifecycle:
                 nursery.cancel_scope.cancel()
         finally:
             self._settler = None
+
+    async def _watch_process(self) -> None:
+        await self._database.wait_exit()
+        raise DatabaseUnavailable("MariaDB ended by itself or was killed; the node starts it again")
 
     async def _ask_for_vote(self) -> None:
         """A learner whose data has caught up asks to become a voter."""
@@ -337,6 +350,7 @@ class Lifecycle:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._cancel_at_end_of_term, term, nursery.cancel_scope)
+                nursery.start_soon(self._watch_process)
                 await self._apply_everything()
                 self._become(DatabaseState.PROMOTING)
                 self._tenure = term
