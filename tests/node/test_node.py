@@ -10,6 +10,7 @@ from node_cluster import PATIENCE, cluster, committed_everywhere, propose
 from wolfscale.node import NodeStopped, RpcError, driver
 from wolfscale.raft.errors import LogCompacted, NotLeader, ProposalDropped
 from wolfscale.raft.types import Suffrage
+from wolfscale.replication.log import EVENTS, ReplicatedLog
 from wolfscale.wal.errors import WalFull, WalSyncFailed
 
 NEVER = 1000.0
@@ -37,6 +38,20 @@ async def test_cluster_of_three_commits_a_proposal_everywhere(tmp_path: Path) ->
             assert one.node.log.find_sequence(2) == index - 1
         assert [member.number for member in leader.node.membership.members] == [1, 2, 3]
         assert {member.suffrage for member in leader.node.membership.members} == {Suffrage.VOTER}
+
+
+async def test_log_of_a_node_is_the_one_that_replication_asks_for(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as nodes:
+        one = await nodes.start("node-1", bootstrap=True)
+        await nodes.leader()
+        log: ReplicatedLog = one.node.log
+        index = log.propose([b"7"], term=one.node.term)
+        await log.changes.wait_until(lambda: log.commit_index >= index)
+        (entry,) = log.read(index, index, 1)
+        assert (entry.index, entry.kind, entry.data) == (index, EVENTS, b"7")
+        assert log.term_at(index) == entry.term
+        assert log.find_sequence(7) == index
+        assert log.find_sequence(6) is None
 
 
 async def test_leader_that_is_killed_is_replaced_without_an_election_timeout(tmp_path: Path) -> None:
