@@ -82,10 +82,18 @@ class Child:
             os.killpg(self.pid, signal.SIGKILL)
 
     async def wait(self) -> int:
-        """Wait until the process has ended and return its exit code; cancelling leaves it running."""
+        """Wait until the process has ended and return its exit code; cancelling leaves it running.
+
+        Several tasks may wait: each waits on a descriptor of its own, since one can only have one reader.
+        """
         await trio.lowlevel.checkpoint()
-        while self._process.poll() is None:
-            await trio.lowlevel.wait_readable(self._descriptor)
+        if self._process.poll() is None:
+            descriptor = os.dup(self._descriptor)
+            try:
+                while self._process.poll() is None:
+                    await trio.lowlevel.wait_readable(descriptor)
+            finally:
+                os.close(descriptor)
         return self._process.returncode
 
     async def end(self) -> int:
