@@ -1,5 +1,6 @@
 """Power cuts and kills: what had been synced is there, whatever else the disk kept."""
 
+import contextlib
 import itertools
 import random
 from collections.abc import Callable, Sequence
@@ -336,3 +337,96 @@ def test_log_without_fsync_cut_by_power_is_a_beginning_or_refused() -> None:
             continue
         assert what == records(1, len(what))
         assert len(what) >= 2
+
+
+def steps_of_every_kind() -> dict[str, Callable[[Wal], None]]:
+    return {
+        "append": lambda log: log.append(records(35, 20, term=2)),
+        "reset": lambda log: log.reset(100, 7, b"base"),
+        "truncate_prefix": lambda log: log.truncate_prefix(15, b"base"),
+    }
+
+
+@pytest.mark.parametrize("name", steps_of_every_kind())
+def test_open_after_a_kill_anywhere_makes_durable_what_it_found(name: str) -> None:
+    step = steps_of_every_kind()[name]
+    disk = FaultyDisk(sector_bytes=4096)
+    log = open_log(disk, segment_bytes=150)
+    for first in (1, 11, 21, 31):
+        log.append(records(first, 10))
+    for operations in range(operations_of(disk, step, segment_bytes=150)):
+        found = interrupted(disk, step, operations, segment_bytes=150).after_kill()
+        log = open_log(found, segment_bytes=150)
+        base, expected = log.base_index, content(log)
+        for later in (found, found.after_kill()):
+            log = open_log(later.after_power_cut(lambda place: False), segment_bytes=150)
+            assert log.base_index == base
+            check(log, expected)
+
+
+def big(first: int, count: int, *, term: int) -> list[Record]:
+    """Records that take a batch each, of the same length whatever they hold."""
+    chance = random.Random(first * 1000 + term)
+    return [Record(index, term, 2, 0, chance.randbytes(200_000)) for index in range(first, first + count)]
+
+
+def test_append_that_failed_never_comes_back_behind_a_later_one() -> None:
+    old, new = records(1, 10), big(11, 1, term=3)
+    for operations in range(1, 7):
+        disk = FaultyDisk(sector_bytes=32 << 10)
+        log = open_log(disk)
+        log.append(old)
+        disk.sync_directory(DIRECTORY)
+        disk.faults.append(Fault(operation="write", written=1 << 20))
+        disk.stop_after = operations
+        with contextlib.suppress(PowerCut):
+            with pytest.raises(WalError):
+                log.append(big(11, 2, term=2))
+            log.append(new)
+        for found in every_outcome(disk):
+            assert content(open_log(found)) in [*prefixes(old, big(11, 2, term=2)), *prefixes(old, new)]
+
+
+def test_damage_within_an_append_before_a_later_one_is_refused_though_the_mark_lags() -> None:
+    disk = FaultyDisk()
+    log = open_log(disk)
+    mark = disk.content(DIRECTORY / "synced")
+    log.append(big(1, 3, term=1))
+    place = len(disk.content(segment(1))) - 1
+    log.append(records(4, 1))
+    disk = settled(disk)
+    disk.set_content(DIRECTORY / "synced", mark)
+    whole = disk.content(segment(1))
+    disk.set_content(segment(1), whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    with pytest.raises(WalCorrupt) as caught:
+        open_log(disk)
+    assert "written later" in caught.value.why
+
+
+@pytest.mark.parametrize("emptied", ["reset", "truncate_prefix"])
+def test_first_append_of_an_emptied_log_cut_by_power_is_a_torn_tail(emptied: str) -> None:
+    new = big(10, 3, term=2)
+    for operations in range(3):
+        disk = FaultyDisk(sector_bytes=32 << 10)
+        log = open_log(disk, segment_bytes=40)  # full after one batch
+        for first in range(1, 10):
+            log.append(records(first, 1))
+        disk.faults.append(Fault(operation="write", skip=3))
+        with pytest.raises(WalError):
+            log.append(records(10, 1))  # a new segment was made, that is all
+        if emptied == "reset":
+            log.reset(9, 1, b"")
+            log.append(records(10, 1))
+            log.reset(9, 1, b"")
+        else:
+            log.truncate_prefix(9, b"")
+        assert (log.base_index, log.last_index) == (9, 9)
+        disk.stop_after = operations + (4 if emptied == "reset" else 0)
+        with contextlib.suppress(PowerCut):
+            log.append(new)
+        for found in every_outcome(disk):
+            log = open_log(found)
+            assert content(log) in prefixes([], new)
+            assert [len(found.content(info.path)) for info in log.segments()] == [
+                info.bytes for info in log.segments()
+            ]

@@ -12,13 +12,14 @@ _ENTRY_OVERHEAD_BYTES = 256
 class RecentEntries:
     """The log's last entries, consecutive, with the keys for finding them."""
 
-    __slots__ = ("_bytes", "_keys", "entries", "first")
+    __slots__ = ("_bytes", "_dropped_key", "_keys", "entries", "first")
 
     def __init__(self, *, first: int) -> None:
         self.first = first
         self.entries: list[Entry] = []
         # The greatest key among the entries up to each one, so that it can be bisected.
         self._keys: list[int] = []
+        self._dropped_key = 0
         self._bytes = 0
 
     def clear(self, first: int) -> None:
@@ -26,6 +27,7 @@ class RecentEntries:
         self.first = first
         self.entries.clear()
         self._keys.clear()
+        self._dropped_key = 0
         self._bytes = 0
 
     def get(self, index: int) -> Entry | None:
@@ -42,7 +44,7 @@ class RecentEntries:
             self._bytes -= sum(_cost(entry) for entry in self.entries[place:])
             del self.entries[place:]
             del self._keys[place:]
-        greatest = self._keys[-1] if self._keys else 0
+        greatest = self._keys[-1] if self._keys else self._dropped_key
         for entry, key in zip(entries, keys, strict=True):
             greatest = max(greatest, key)
             self.entries.append(entry)
@@ -63,8 +65,8 @@ class RecentEntries:
     def floor_key(self, key: int) -> tuple[int, int]:
         """The index and key of the entry with the greatest key at most `key`; zeros when there is none."""
         place = bisect_right(self._keys, key) - 1
-        if place < 0 or not self._keys[place]:
-            return 0, 0
+        if place < 0 or self._keys[place] <= self._dropped_key:
+            return 0, 0  # it belongs to an entry that is not held any more, or to none
         found = self._keys[place]
         return self.first + bisect_left(self._keys, found), found
 
@@ -82,7 +84,10 @@ class RecentEntries:
         self._drop(min(max(0, index + 1 - self.first), len(self.entries)))
 
     def _drop(self, count: int) -> None:
+        if not count:
+            return
         self._bytes -= sum(_cost(entry) for entry in self.entries[:count])
+        self._dropped_key = self._keys[count - 1]
         del self.entries[:count]
         del self._keys[:count]
         self.first += count
