@@ -101,6 +101,14 @@ def configure(
     root.setLevel(level)
 
 
+def current_format() -> LogFormat:
+    """The format that `configure` was told; text before it was called."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, _EventFormatter):
+            return handler.formatter.line_format
+    return LogFormat.TEXT
+
+
 def hide(*secrets: str) -> None:
     """Keep further texts out of every line: secrets that are read or derived after `configure`."""
     for handler in logging.getLogger().handlers:
@@ -113,7 +121,7 @@ class _EventFormatter(logging.Formatter):
 
     def __init__(self, format: LogFormat, secrets: Iterable[str]) -> None:
         super().__init__()
-        self._format = format
+        self.line_format = format
         self._texts: frozenset[str] = frozenset()
         self._secrets: re.Pattern[str] | None = None
         self.hide(secrets)
@@ -132,7 +140,7 @@ class _EventFormatter(logging.Formatter):
         }
         if record.exc_info and record.exc_info[1] is not None:
             fields.update(_error_fields(record.exc_info[1]))
-        if self._format is LogFormat.JSON:
+        if self.line_format is LogFormat.JSON:
             return self._json(record, event, fields)
         return self._text(record, event, fields)
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import trio
 
 from wolfscale.changes import Changes
-from wolfscale.node.node import Node
 from wolfscale.node.errors import NodeError
+from wolfscale.node.node import Node
 from wolfscale.raft.errors import RaftError
 from wolfscale.raft.types import NodeId, Suffrage
 from wolfscale.replication.cluster import Peer

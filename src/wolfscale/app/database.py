@@ -1,9 +1,6 @@
 """The MariaDB server that the configuration asks for, and how to reach a running node's."""
 
-import socket
-from pathlib import Path
-
-from wolfscale.config import Config, DatabaseMode, load
+from wolfscale.config import Config, DatabaseMode
 from wolfscale.config import Durability as ConfiguredDurability
 from wolfscale.replication.external import ExternalServer, shell_commands, systemd_commands
 from wolfscale.replication.managed import ManagedServer

@@ -9,6 +9,7 @@ from pathlib import Path
 from wolfscale.config import Config, find_secret, make_secret, secret_path
 from wolfscale.errors import WolfScaleError
 from wolfscale.node.identity import ClusterSecret
+from wolfscale.node.tls import CertificateFiles
 from wolfscale.replication.server import Account
 
 _ACCOUNT_PURPOSE = b"wolfscale node account"
@@ -67,3 +68,11 @@ def node_account(config: Config, secret: bytes) -> Account:
     else:
         password = hmac.new(secret, _ACCOUNT_PURPOSE, hashlib.sha256).hexdigest()
     return Account(user=config.database.user, password=password)
+
+
+def certificate_files(config: Config) -> CertificateFiles | None:
+    """The certificates that the operator gave for the links; None: the cluster makes its own."""
+    cluster = config.cluster
+    if cluster.tls_cert is None or cluster.tls_key is None or cluster.tls_ca is None:
+        return None
+    return CertificateFiles(certificate=cluster.tls_cert, key=cluster.tls_key, authority=cluster.tls_ca)

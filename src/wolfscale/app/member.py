@@ -16,17 +16,19 @@ from wolfscale.api.server import bind_http, serve_http
 from wolfscale.app.admin import DatabaseAccess, save_database_access
 from wolfscale.app.cluster import NodeCluster
 from wolfscale.app.database import build_server
-from wolfscale.app.identity import cluster_secret, lock_data_directory, node_account
+from wolfscale.app.identity import certificate_files, cluster_secret, lock_data_directory, node_account
+from wolfscale.app.intents import IntentCalls
+from wolfscale.app.retention import keep_log_short
 from wolfscale.app.sessions import relay_session
 from wolfscale.app.status import NodeStatusSource
-from wolfscale.app.workers import Workers
+from wolfscale.app.views import ViewPublisher
+from wolfscale.app.workers import Workers, bind_clients
 from wolfscale.config import Config
 from wolfscale.errors import WolfScaleError
 from wolfscale.mysql.binlog.gtid import Gtid
 from wolfscale.node.node import Node
 from wolfscale.node.options import NodeOptions
 from wolfscale.node.storage import RaftStorage
-from wolfscale.node.tls import CertificateFiles
 from wolfscale.raft.types import Suffrage
 from wolfscale.replication.clone import serve_clone
 from wolfscale.replication.database import Database
@@ -95,22 +97,17 @@ async def _run(config: Config, bootstrap: bool) -> int:
             suffrage=Suffrage.WITNESS if config.node.witness else Suffrage.VOTER,
             heartbeat_interval=config.cluster.heartbeat_interval_ms / 1000,
             election_timeout=config.cluster.election_timeout_ms / 1000,
-            certificates=_certificates(config),
+            certificates=certificate_files(config),
         ),
         storage=storage,
     )
     account = node_account(config, secret.value)
     logs.hide(account.password)
     parts = _database_parts(config, node, account)
-    member = _Member(config, node, parts)
-    return await member.run()
-
-
-def _certificates(config: Config) -> CertificateFiles | None:
-    cluster = config.cluster
-    if cluster.tls_cert is None or cluster.tls_key is None or cluster.tls_ca is None:
-        return None
-    return CertificateFiles(certificate=cluster.tls_cert, key=cluster.tls_key, authority=cluster.tls_ca)
+    try:
+        return await _Member(config, node, storage, parts, secret.value).run()
+    finally:
+        storage.close()
 
 
 def _database_parts(config: Config, node: Node, account: Account) -> DatabaseParts | None:
@@ -142,6 +139,7 @@ def _database_parts(config: Config, node: Node, account: Account) -> DatabasePar
         feed=feed,
         feed_login=login,
         intents=intents,
+        schema=config.database.database,
         probe_seconds=config.cluster.election_timeout_ms / 1000,
         founds=lambda: _is_founder(node),
     )
@@ -162,13 +160,33 @@ def _is_founder(node: Node) -> bool:
 class _Member:
     """A node's running parts; lives inside one call of `run`."""
 
-    def __init__(self, config: Config, node: Node, parts: DatabaseParts | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        node: Node,
+        storage: RaftStorage,
+        parts: DatabaseParts | None,
+        secret: bytes,
+    ) -> None:
         self._config = config
+        self._storage = storage
         self._node = node
         self._parts = parts
         self._stopping = trio.Event()
         self._workers: Workers | None = None
         if parts is not None:
+            publisher = ViewPublisher(node, parts.database, parts.lifecycle)
+            intents = IntentCalls(node, parts.lifecycle)
+            if config.proxy.enabled:
+                self._workers = Workers(
+                    config=config,
+                    secret=secret,
+                    listener=bind_clients(config.proxy.bind_address),
+                    publisher=publisher,
+                    database=parts.database,
+                    intents=intents,
+                )
+                node.handle_stream("watch", self._workers.watch)
             node.handle_stream("clone", self._serve_clone)
             node.handle_stream("session", self._serve_session)
 
@@ -193,16 +211,17 @@ class _Member:
         lifecycle_ended = trio.Event()
         if self._parts is not None:
             await nursery.start(self._parts.feed.run)
+            nursery.start_soon(self._keep_log_short, self._parts.lifecycle)
             nursery.start_soon(self._run_lifecycle, self._parts.lifecycle, lifecycle_scope, lifecycle_ended)
-            if self._config.proxy.enabled:
-                self._workers = Workers(self._config, self._node, self._parts)
-                await nursery.start(self._workers.run)
+        workers_scope = trio.CancelScope()
+        if self._workers is not None:
+            nursery.start_soon(self._run_workers, self._workers, workers_scope)
         log.info("started", node=self._node.id)
         try:
             yield
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + STOP_SECONDS):
-                await self._stop(lifecycle_scope, lifecycle_ended)
+                await self._stop(lifecycle_scope, lifecycle_ended, workers_scope)
 
     async def _run_lifecycle(self, lifecycle: Lifecycle, scope: trio.CancelScope, ended: trio.Event) -> None:
         try:
@@ -211,7 +230,25 @@ class _Member:
         finally:
             ended.set()
 
-    async def _stop(self, lifecycle_scope: trio.CancelScope, lifecycle_ended: trio.Event) -> None:
+    async def _keep_log_short(self, lifecycle: Lifecycle) -> None:
+        await keep_log_short(
+            self._node,
+            self._storage,
+            NodeCluster(self._node),
+            lifecycle,
+            retention_hours=self._config.wal.retention_hours,
+        )
+
+    async def _run_workers(self, workers: Workers, scope: trio.CancelScope) -> None:
+        with scope:
+            await workers.run()
+
+    async def _stop(
+        self,
+        lifecycle_scope: trio.CancelScope,
+        lifecycle_ended: trio.Event,
+        workers_scope: trio.CancelScope,
+    ) -> None:
         """Give leadership away, end the sessions, stop MariaDB in good order; the node itself goes last."""
         parts = self._parts
         log.info("stopping", node=self._node.id)
@@ -224,8 +261,7 @@ class _Member:
                 await lifecycle.changes.wait_until(
                     lambda: lifecycle.tenure is None and not self._node.is_leader
                 )
-        if self._workers is not None:
-            await self._workers.stop()
+        workers_scope.cancel()
         lifecycle_scope.cancel()
         await lifecycle_ended.wait()
         await lifecycle.stop()

@@ -1,16 +1,190 @@
-"""The node's proxy worker processes."""
+"""The node's proxy worker processes: started, fed with views, answered, counted, restarted when they die.
 
+A worker gets the listening socket and its end of the control stream as descriptors, and what it must know
+as JSON on its standard input, so that no secret stands in its arguments or environment.
+"""
+
+import socket
+import subprocess
+import sys
+from collections import Counter
+from typing import Any
+
+import msgspec
 import trio
 
+from wolfscale import logs
 from wolfscale.api.models import ProxyStatus
+from wolfscale.app.intents import IntentCalls
+from wolfscale.app.options import WorkerOptions
+from wolfscale.app.views import ViewPublisher
+from wolfscale.config import Config, parse_address
+from wolfscale.errors import WolfScaleError
+from wolfscale.proxy.control import serve_control
+from wolfscale.proxy.errors import ControlLost
+from wolfscale.replication.database import Database
+from wolfscale.replication.processes import Child, spawn
+
+log = logs.logger(__name__)
+
+BACKLOG = 1024
+RESTART_SECONDS = 0.5
+REMOTE = -1
+"""Stands for the number of a worker that is none of this node's."""
+
+
+def bind_clients(address: str) -> socket.socket:
+    """A listening socket for MySQL clients.
+
+    Raises:
+        OSError: the address is taken, or not this machine's.
+    """
+    parsed = parse_address(address)
+    family = socket.AF_INET6 if ":" in parsed.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((parsed.host, parsed.port))
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        reason = (
+            f"cannot take MySQL clients at {address}: {error.strerror}. Choose another [proxy] bind_address"
+        )
+        raise OSError(error.errno, reason) from error
+    return listener
 
 
 class Workers:
-    def __init__(self, config, node, parts) -> None: ...
-    async def run(self, *, task_status=trio.TASK_STATUS_IGNORED):
-        task_status.started()
-        await trio.sleep_forever()
+    """All workers of one node.
 
-    async def stop(self): ...
-    def status(self):
-        return ProxyStatus()
+    Args:
+        config: the node's configuration.
+        secret: the cluster's secret.
+        listener: the clients' socket, shared by all workers.
+        publisher: what the workers are pushed.
+        database: asked for password hashes.
+        intents: where intents go.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        secret: bytes,
+        listener: socket.socket,
+        publisher: ViewPublisher,
+        database: Database,
+        intents: IntentCalls,
+    ) -> None:
+        self._config = config
+        self._secret = secret
+        self._listener = listener
+        self._publisher = publisher
+        self._database = database
+        self._intents = intents
+        self._reports: dict[int, dict[str, int]] = {}
+        self._past: Counter[str] = Counter()
+
+    async def run(self) -> None:
+        """Keep the workers running until cancelled; then none is left."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._publisher.run)
+            for number in range(self._config.proxy.workers):
+                nursery.start_soon(self._keep_running, number)
+
+    def status(self) -> ProxyStatus:
+        """Where the proxy listens, its sessions and counters, summed over the workers."""
+        total = Counter(self._past)
+        for report in self._reports.values():
+            total.update(report)
+        sessions = total.pop("sessions", 0)
+        address = self._config.proxy.bind_address
+        return ProxyStatus(address=address, sessions=sessions, counters=dict(total))
+
+    async def _keep_running(self, number: int) -> None:
+        while True:
+            code = await self._run_one(number)
+            report = self._reports.pop(number, {})
+            report.pop("sessions", None)
+            self._past.update(report)
+            log.warning("a proxy worker ended; starting another", worker=number, exit_code=code)
+            await trio.sleep(RESTART_SECONDS)
+
+    async def _run_one(self, number: int) -> int:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            child = self._spawn(theirs)
+        try:
+            stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._serve, number, stream)
+                code = await child.wait()
+                nursery.cancel_scope.cancel()
+            return code
+        finally:
+            await child.end()
+
+    def _spawn(self, control: socket.socket) -> Child:
+        descriptors = (self._listener.fileno(), control.fileno())
+        child = spawn(
+            [sys.executable, "-m", "wolfscale.app.worker"],
+            stdin=subprocess.PIPE,
+            stderr=None,
+            pass_descriptors=descriptors,
+        )
+        assert child.stdin is not None
+        # The whole text fits into the pipe, so this does not block.
+        with child.stdin as pipe:
+            pipe.write(msgspec.json.encode(self._options(*descriptors)))
+        return child
+
+    def _options(self, listen_descriptor: int, control_descriptor: int) -> WorkerOptions:
+        proxy, cluster = self._config.proxy, self._config.cluster
+        certificates = None
+        if cluster.tls_cert and cluster.tls_key and cluster.tls_ca:
+            certificates = (cluster.tls_cert, cluster.tls_key, cluster.tls_ca)
+        return WorkerOptions(
+            name=self._config.node.id,
+            secret=self._secret,
+            certificates=certificates,
+            listen_descriptor=listen_descriptor,
+            control_descriptor=control_descriptor,
+            max_connections=max(1, proxy.max_connections // proxy.workers),
+            write_wait=proxy.write_wait_ms / 1000,
+            read_wait=proxy.read_wait_ms / 1000,
+            log_format=logs.current_format(),
+        )
+
+    async def watch(self, _kind: str, _header: bytes, stream: trio.abc.Stream) -> None:
+        """Serve a proxy on another machine, which knows this node only."""
+        await self._serve(REMOTE, stream)
+
+    async def _serve(self, number: int, stream: trio.abc.Stream) -> None:
+        async def handle(name: str, arguments: dict[str, Any]) -> Any:
+            return await self._handle(number, name, arguments)
+
+        publisher = self._publisher
+        views = publisher.remote_views if number == REMOTE else publisher.views
+        try:
+            await serve_control(stream, views, handle)
+        except* ControlLost as group:
+            log.debug("the control stream of a worker ended", worker=number, reason=str(group.exceptions[0]))
+
+    async def _handle(self, number: int, name: str, arguments: dict[str, Any]) -> Any:
+        match name:
+            case "password_hashes":
+                return await self._database.native_password_hashes(str(arguments["user"]))
+            case "intent_begin":
+                await self._intents.begin(int(arguments["connection_id"]))
+            case "intent_end":
+                finished = bool(arguments["finished"])
+                await self._intents.end(int(arguments["connection_id"]), finished=finished)
+            case "report" if number != REMOTE:
+                self._reports[number] = {str(key): int(value) for key, value in arguments["counters"].items()}
+            case _:
+                raise WolfScaleError(
+                    f"this node knows no request {name!r}: worker and node differ in version"
+                )
+        return None

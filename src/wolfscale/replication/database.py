@@ -435,6 +435,29 @@ class Database:
 
     # ------------------------------------------------------------------ housekeeping
 
+    async def create_schema_if_absent(self, name: str) -> None:
+        """Create an application's schema; only on the primary. Leaves no trace where it exists."""
+        found = await self.value(
+            f"SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name={literal(name)}"
+        )
+        if found == "0":
+            await self.query(f"CREATE DATABASE IF NOT EXISTS {identifier(name)}")
+
+    async def session_ids(self) -> set[int]:
+        """Return the connection ids of all sessions."""
+        rows = (await self.query("SELECT id FROM information_schema.processlist")).rows
+        return {int(row[0] or 0) for row in rows}
+
+    async def native_password_hashes(self, user: str) -> list[str]:
+        """Return the stored mysql_native_password hashes of all accounts of a user name."""
+        rows = (
+            await self.query(
+                "SELECT JSON_VALUE(Priv, '$.authentication_string') FROM mysql.global_priv "
+                f"WHERE User={literal(user)} AND JSON_VALUE(Priv, '$.plugin')='mysql_native_password'"
+            )
+        ).rows
+        return [row[0] for row in rows if row[0]]
+
     async def kill_sessions(self) -> None:
         """End every client's session but the node's own; nothing may wait for its ACK."""
         rows = (await self.query("SHOW PROCESSLIST")).mappings()

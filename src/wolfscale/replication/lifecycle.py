@@ -22,12 +22,13 @@ from wolfscale.replication.clone import CloneState, receive_clone
 from wolfscale.replication.cluster import Cluster, Peer
 from wolfscale.replication.database import Database
 from wolfscale.replication.decision import CloneNeeded, CloneReason, LogBehind, Position, decide
-from wolfscale.replication.evidence import CommittedLog
 from wolfscale.replication.errors import DatabaseUnavailable
+from wolfscale.replication.evidence import CommittedLog
 from wolfscale.replication.feed import Feed
 from wolfscale.replication.intents import IntentMarks
 from wolfscale.replication.last_resort import Judgement, judge, replay_tolerantly
 from wolfscale.replication.notice import CloneProgress, MemberNotice
+from wolfscale.replication.open_intents import OpenIntents
 from wolfscale.replication.positions import CommittedSequence, newest_group
 from wolfscale.replication.progress import watch_progress
 from wolfscale.replication.promotion import become_primary, drain
@@ -56,6 +57,9 @@ QUORUM_ANSWER_SECONDS = 2.0
 PATIENCE_SECONDS = 10.0
 
 
+_WITHOUT_SERVICE = frozenset({DatabaseState.STOPPED, DatabaseState.CLONE_NEEDED, DatabaseState.FAILED})
+
+
 class Lifecycle:
     """Runs the database of one member for as long as the node runs.
 
@@ -71,11 +75,14 @@ class Lifecycle:
         feed: Feed,
         feed_login: Account,
         intents: IntentMarks,
+        schema: str | None,
         probe_seconds: float,
         founds: Callable[[], bool],
     ) -> None:
         self.changes = Changes()
         """Notified when the state, writability or what is applied moves."""
+        self.applied_changes = Changes()
+        """Notified when this MariaDB has applied more."""
         self.state = DatabaseState.STOPPED
         self.reason = ""
         self._cluster = cluster
@@ -84,6 +91,9 @@ class Lifecycle:
         self._feed = feed
         self._feed_login = feed_login
         self._intents = intents
+        self.open_intents = OpenIntents(database, intents)
+        """What runs on this primary and is no plain transaction."""
+        self._schema = schema
         self._probe_seconds = probe_seconds
         self._founds = founds
         self._committed = CommittedSequence(cluster.log)
@@ -212,7 +222,12 @@ class Lifecycle:
 
     def _situation(self) -> Situation:
         cluster = self._cluster
-        may_hand_over = cluster.term != self._kept_leadership_term
+        # Peers are looked at only where it matters: this runs at each commit.
+        may_hand_over = (
+            cluster.is_leader
+            and self.state in _WITHOUT_SERVICE
+            and cluster.term != self._kept_leadership_term
+        )
         return Situation(
             state=self.state,
             is_leader=cluster.is_leader,
@@ -321,10 +336,16 @@ class Lifecycle:
                 if watch:
                     nursery.start_soon(watch_replica, self._database)
                 nursery.start_soon(self._ask_for_vote)
+                nursery.start_soon(self._forward_applied, self._tracker)
                 yield self._tracker
                 nursery.cancel_scope.cancel()
         finally:
             self._settler = None
+
+    async def _forward_applied(self, tracker: AppliedTracker) -> None:
+        while True:
+            await tracker.changes.wait()
+            self.applied_changes.notify()
 
     async def _watch_process(self) -> None:
         await self._database.wait_exit()
@@ -366,6 +387,9 @@ class Lifecycle:
                 seconds = round(trio.current_time() - started, 3)
                 log.info("MariaDB is primary", term=term, seconds=seconds)
                 nursery.start_soon(self._settle_primary, capture)
+                nursery.start_soon(self.open_intents.sweep)
+                if self._schema is not None:
+                    await self._database.create_schema_if_absent(self._schema)
                 nursery.start_soon(self._watch_progress, capture, term)
                 await self.changes.wait_until(lambda: self._stepping_down)
                 self._writable_term = 0
@@ -376,6 +400,7 @@ class Lifecycle:
         finally:
             self._writable_term = 0
             self._settler = None
+            self.open_intents.forget_all()
             self.changes.notify()
         if drained is not None:
             await self._after_drain(drained)

@@ -121,9 +121,10 @@ def spawn(
     owner: Owner | None = None,
     stdin: int | IO[bytes] = subprocess.DEVNULL,
     stdout: int | IO[bytes] = subprocess.DEVNULL,
-    stderr: int | IO[bytes] = subprocess.DEVNULL,
+    stderr: int | IO[bytes] | None = subprocess.DEVNULL,
     own_group: bool = False,
     working_directory: str | None = None,
+    pass_descriptors: Sequence[int] = (),
 ) -> Child:
     """Start a child that is killed when the calling thread ends.
 
@@ -140,6 +141,7 @@ def spawn(
         stderr=stderr,
         start_new_session=own_group,
         cwd=working_directory,
+        pass_fds=tuple(pass_descriptors),
         user=owner.uid if owner else None,
         group=owner.gid if owner else None,
         extra_groups=[] if owner else None,

@@ -1,0 +1,33 @@
+"""What a node tells its proxy workers at their start; apart, so that a worker imports little."""
+
+from pathlib import Path
+
+import msgspec
+
+from wolfscale.logs import LogFormat
+
+
+class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker is told on its standard input.
+
+    Attributes:
+        name: the node's name, for its certificate and its log lines.
+        secret: the cluster's secret.
+        certificates: certificate, key and authority files where they are given.
+        listen_descriptor: the listening socket.
+        control_descriptor: the control stream's socket.
+        max_connections: clients at once in this worker.
+        write_wait: seconds that a statement waits for a leader.
+        read_wait: seconds that a read waits for the local MariaDB.
+        log_format: what log lines look like.
+    """
+
+    name: str
+    secret: bytes
+    certificates: tuple[Path, Path, Path] | None
+    listen_descriptor: int
+    control_descriptor: int
+    max_connections: int
+    write_wait: float
+    read_wait: float
+    log_format: LogFormat

@@ -1,0 +1,129 @@
+"""`wolfscale proxy`: takes MySQL clients where no node is, and sends them on to the leader.
+
+It watches the cluster through whichever of its peers answers, and needs nothing but the cluster's secret.
+"""
+
+import itertools
+import signal
+from collections.abc import Sequence
+
+import trio
+
+from wolfscale import logs
+from wolfscale.app.identity import certificate_files
+from wolfscale.app.workers import bind_clients
+from wolfscale.config import Config, find_secret
+from wolfscale.node.dialer import Dialer
+from wolfscale.node.errors import NodeError
+from wolfscale.node.tls import Credentials
+from wolfscale.proxy.control import ControlClient
+from wolfscale.proxy.errors import ControlLost
+from wolfscale.proxy.view import View, Views
+from wolfscale.proxy.worker import ProxyOptions, serve_clients
+
+log = logs.logger(__name__)
+
+RETRY_SECONDS = 0.2
+NAME = "proxy"
+
+
+def run_proxy(config: Config, listen: str, peers: tuple[str, ...]) -> int:
+    """Run a proxy without a MariaDB beside it until SIGTERM or SIGINT; returns the exit code.
+
+    Raises:
+        SecretMissingError: it does not know the cluster's secret.
+        OSError: the address cannot be listened on.
+    """
+    return trio.run(_run, config, listen, peers)
+
+
+class ClusterBackends:
+    """The proxy's `Backends` through any of several nodes.
+
+    Args:
+        dialer: proves the secret.
+        peers: addresses of nodes, one after the other.
+    """
+
+    def __init__(self, dialer: Dialer, peers: Sequence[str]) -> None:
+        self.views = Views()
+        self._dialer = dialer
+        self._peers = peers
+        self._control: ControlClient | None = None
+
+    async def watch(self) -> None:
+        """Follow the cluster until cancelled, through the next peer whenever one is lost."""
+        for peer in itertools.cycle(self._peers):
+            try:
+                stream = await self._dialer.open_stream(peer, "watch")
+                control = ControlClient(stream)
+                async with stream, trio.open_nursery() as nursery:
+                    await nursery.start(control.run)
+                    log.info("following the cluster", through=peer)
+                    self._control = control
+                    await self._follow(control.views)
+            except* (NodeError, ControlLost, OSError) as group:
+                log.info("cannot follow the cluster", through=peer, reason=str(group.exceptions[0]))
+            self._control = None
+            self.views.update(View())
+            await trio.sleep(RETRY_SECONDS)
+
+    async def _follow(self, views: Views) -> None:
+        while True:
+            self.views.update(views.current)
+            await views.changes.wait()
+
+    async def open_local(self, _proxy_header: bytes) -> trio.abc.Stream:
+        """There is none."""
+        raise OSError("there is no MariaDB beside this proxy")
+
+    async def open_leader(self, proxy_header: bytes) -> trio.abc.Stream:
+        """A stream to the leader's MariaDB, which gets the PROXY header first."""
+        view = self.views.current
+        if view.leader_address is None or not view.writable:
+            raise OSError("no leader takes writes now")
+        try:
+            return await self._dialer.open_stream(view.leader_address, "session", proxy_header)
+        except NodeError as error:
+            raise OSError(str(error)) from error
+
+    async def password_hashes(self, user: str) -> Sequence[str]:
+        """The native password hashes of all accounts of this name."""
+        return await self._present_control().password_hashes(user)
+
+    async def intent_begin(self, connection_id: int) -> None:
+        """Make the leader's intent mark durable."""
+        await self._present_control().intent_begin(connection_id)
+
+    async def intent_end(self, connection_id: int, *, finished: bool) -> None:
+        """That statement has ended."""
+        await self._present_control().intent_end(connection_id, finished=finished)
+
+    def _present_control(self) -> ControlClient:
+        if self._control is None:
+            raise ControlLost("no node of the cluster can be reached")
+        return self._control
+
+
+async def _run(config: Config, listen: str, peers: tuple[str, ...]) -> int:
+    secret = find_secret(config)
+    logs.hide(secret.decode(errors="replace"))
+    files = certificate_files(config)
+    dialer = Dialer(Credentials.from_files(files)) if files else Dialer.from_secret(secret, NAME)
+    listener = bind_clients(listen)
+    backends = ClusterBackends(dialer, peers)
+    options = ProxyOptions(
+        max_connections=config.proxy.max_connections,
+        write_wait=config.proxy.write_wait_ms / 1000,
+        read_wait=config.proxy.read_wait_ms / 1000,
+    )
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(backends.watch)
+            nursery.start_soon(serve_clients, listener, backends, options)
+            log.info("taking MySQL clients", address=listen)
+            async for number in received:
+                log.info("told to stop", signal=signal.Signals(number).name)
+                break
+            nursery.cancel_scope.cancel()
+    return 0
