@@ -15,7 +15,7 @@ from pathlib import Path
 SECTOR_BYTES = 512
 
 
-class PowerCut(Exception):  # noqa: N818 (it is no error of the program)
+class PowerCut(Exception):
     """The operation was not carried out, and none will be: take `FaultyDisk.after_power_cut`."""
 
 

@@ -1,7 +1,5 @@
 """What can go wrong with the durable log, and what to do about it."""
 
-# ruff: noqa: N818 (an error is named by what happened)
-
 import errno
 from pathlib import Path
 

@@ -39,6 +39,25 @@ def encode_body(records: Sequence[Record]) -> bytes:
     return b"".join(parts)
 
 
+def term_changes(body: bytes, first_index: int, count: int) -> list[tuple[int, int]]:
+    """The index and term of a body's first record, and of each one whose term differs from the one before.
+
+    Raises:
+        ValueError: the lengths do not add up.
+    """
+    end = offset = count * HEAD_BYTES
+    changes: list[tuple[int, int]] = []
+    last = -1
+    for index, (term, _, length, _) in enumerate(_HEAD.iter_unpack(body[:offset]), first_index):
+        end += length
+        if term != last:
+            changes.append((index, term))
+            last = term
+    if offset > len(body) or end != len(body):
+        raise ValueError(f"the records of a body of {len(body)} bytes end at {end}")
+    return changes
+
+
 def decode_body(body: bytes, first_index: int, count: int) -> list[Record]:
     """The records of a batch's body.
 

@@ -4,7 +4,6 @@ All segments but the last are taken by their summaries; a batch in them is check
 one is read whole.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from wolfscale.wal.files import File, Files
 from wolfscale.wal.layout import Base, Place, segment_name, segment_number
 from wolfscale.wal.logmap import LogMap
 from wolfscale.wal.reading import SegmentReader, walk_batches
-from wolfscale.wal.record import Record, decode_body
+from wolfscale.wal.record import term_changes
 from wolfscale.wal.summary import TRAILER_BYTES, SegmentIndex, decode_trailer
 
 _REWRITE_BYTES = 1 << 20
@@ -54,15 +53,6 @@ class Recovered:
     segments: list[Segment]
     writable: SegmentIndex | None
     """The runs and points of the last segment, if that can be written to."""
-
-
-def term_changes(records: Sequence[Record]) -> list[tuple[int, int]]:
-    """The index and term of the first record, and of each one whose term differs from the one before."""
-    changes: list[tuple[int, int]] = []
-    for record in records:
-        if not changes or changes[-1][1] != record.term:
-            changes.append((record.index, record.term))
-    return changes
 
 
 def recover(
@@ -239,10 +229,9 @@ class _Tail:
         return segment
 
     def _take_records(self, header: BatchHeader, body: bytes) -> None:
-        records = decode_body(body, header.first_index, header.count)
+        terms = term_changes(body, header.first_index, header.count)
         if not self._log.fits(header.first_index):
             raise WalCorrupt(self.path, header.offset, _gap(header.first_index, self._log))
-        terms = term_changes(records)
         self.index.add(header, terms)
         self._log.add(self._number, header, terms)
 

@@ -24,7 +24,7 @@ from wolfscale.wal.logmap import LogMap
 from wolfscale.wal.lookup import LogView
 from wolfscale.wal.reading import SegmentReader
 from wolfscale.wal.record import MAX_DATA_BYTES, Record
-from wolfscale.wal.recovery import Recovered, Segment, recover, term_changes
+from wolfscale.wal.recovery import Recovered, Segment, recover
 from wolfscale.wal.stable import StableFile
 from wolfscale.wal.writing import SegmentWriter
 
@@ -213,7 +213,7 @@ class Wal:
         number, index = self._view.active
         first = records[0].index
         noted = [
-            (header, term_changes(records[header.first_index - first : header.last_index - first + 1]))
+            (header, _terms(records[header.first_index - first : header.last_index - first + 1]))
             for header in headers
         ]
         with self._lock:
@@ -452,6 +452,14 @@ class Wal:
                     )
                 )
             return result
+
+
+def _terms(records: Sequence[Record]) -> list[tuple[int, int]]:
+    changes: list[tuple[int, int]] = []
+    for record in records:
+        if not changes or changes[-1][1] != record.term:
+            changes.append((record.index, record.term))
+    return changes
 
 
 def _open_mark(files: Files, directory: Path, *, fresh: bool) -> SyncedMark:
