@@ -1,8 +1,9 @@
 """MariaDB's client/server protocol: packets, log-in, commands, results, and an async client.
 
 Knows the bytes, from both ends, and nothing about clusters: who asks what of which server is decided
-elsewhere. Only `transport` and `client` do input and output (trio streams); the rest are pure functions
-and small state machines that are fed bytes. The binary log's events are in `wolfscale.mysql.binlog`.
+elsewhere. Only `transport`, `client` and `server` do input and output (trio streams); the rest are pure
+functions and small state machines that are fed bytes. The binary log's events are in
+`wolfscale.mysql.binlog`.
 
 | module | what it has |
 |---|---|
@@ -11,6 +12,7 @@ and small state machines that are fed bytes. The binary log's events are in `wol
 | `buffer` | `PacketBuffer`, the bounded reader; `lenenc_int`, `lenenc_bytes` |
 | `framing` | `PacketReader`, `packet`, `pieces` |
 | `handshake`, `auth` | greeting, response, switch of plugin; native password proofs |
+| `server` | `accept_log_in`: the server's side of a log-in |
 | `commands` | what clients send, parsed |
 | `results`, `session_track` | OK, ERR, EOF, columns, rows, built and parsed; tracked GTID and schema |
 | `tracker` | `ResponseTracker`: where a response ends and what it said |

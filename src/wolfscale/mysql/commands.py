@@ -251,7 +251,11 @@ class ChangeUser:
     command: ClassVar[Command] = Command.CHANGE_USER
 
     def build(self) -> bytes:
-        """The payload, with a plugin and attributes if there are any."""
+        """The payload; with a plugin or attributes if there are any.
+
+        A server with CONNECT_ATTRS wants a list of attributes behind a plugin, be it empty (else it answers
+        1047), and one without does not read so far.
+        """
         if len(self.answer) > 255:
             raise LocalProtocolError("the answer in COM_CHANGE_USER has at most 255 bytes")
         parts = [
@@ -262,9 +266,7 @@ class ChangeUser:
             struct.pack("<H", self.collation),
         ]
         if self.plugin or self.attributes:
-            parts.append(self.plugin + b"\0")
-        if self.attributes:
-            parts.append(build_attributes(self.attributes))
+            parts.append(self.plugin + b"\0" + build_attributes(self.attributes))
         return b"".join(parts)
 
 

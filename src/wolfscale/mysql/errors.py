@@ -34,7 +34,7 @@ class RemoteProtocolError(ProtocolError):
         self.sqlstate = sqlstate
 
 
-class ConnectionLost(ProtocolError):  # noqa: N818
+class ConnectionLost(ProtocolError):
     """The connection broke or was closed; the outcome of a statement in flight is unknown."""
 
 

@@ -116,4 +116,5 @@ def codec_of_collation(collation: int) -> str:
 
 
 def _capabilities(capabilities: int) -> Capabilities:
-    return Capabilities(capabilities & 0xFFFFFFFF)
+    # Whoever lacks this bit is refused at log-in; without it EOF packets would have no status.
+    return Capabilities(capabilities & 0xFFFFFFFF | Capability.PROTOCOL_41)

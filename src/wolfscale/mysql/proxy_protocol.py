@@ -50,8 +50,8 @@ def _addresses(
 ) -> tuple[_Address, _Address, int]:
     client = _address(source)
     server = _address(destination) if destination else type(client)(0)
-    if client.version != server.version:  # one of them must be written the other's way
-        client, server = _as_v6(client), _as_v6(server)
+    if client.version != server.version:  # a header has room for one family, and only the client counts
+        server = type(client)(0)
     return client, server, client.version
 
 
@@ -67,9 +67,3 @@ def _address(pair: tuple[str, int]) -> _Address:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
-
-
-def _as_v6(address: _Address) -> ipaddress.IPv6Address:
-    if isinstance(address, ipaddress.IPv6Address):
-        return address
-    return ipaddress.IPv6Address(f"::ffff:{address}")

@@ -5,7 +5,7 @@ import ssl
 import trio
 
 from wolfscale.mysql.constants import MAX_PACKET_PAYLOAD
-from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError
+from wolfscale.mysql.errors import ConnectionLost
 from wolfscale.mysql.framing import DEFAULT_MAX_PAYLOAD_BYTES, PacketReader, header, packet_count, pieces
 
 RECEIVE_BYTES = 1 << 18
@@ -168,15 +168,17 @@ class PacketStream:
     ) -> None:
         """Continue under TLS.
 
+        A client sends its first TLS record right behind its request, without waiting, so what is buffered
+        already is TLS's: nothing that somebody slipped in before is ever read as a packet.
+
         Raises:
-            RemoteProtocolError: the peer sent clear text behind its request, which could be somebody
-                else's (the injection of CVE-2021-23222 and its like).
             ConnectionLost: the TLS handshake failed.
         """
+        inner = self.stream
         if self._reader.buffered_bytes:
-            raise RemoteProtocolError("clear text was sent behind the request for TLS")
+            inner = _Preceded(self._reader.take_raw(), inner)
         stream = trio.SSLStream(
-            self.stream,
+            inner,
             context,
             server_side=server_side,
             server_hostname=server_hostname,
@@ -197,3 +199,27 @@ class PacketStream:
         """Close at once, also when cancelled."""
         self._out.clear()
         await trio.aclose_forcefully(self.stream)
+
+
+class _Preceded(trio.abc.Stream):
+    """A stream in front of which some bytes were read already."""
+
+    def __init__(self, first: bytes, stream: trio.abc.Stream) -> None:
+        self._first = first
+        self._stream = stream
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        if self._first:
+            await trio.lowlevel.checkpoint()
+            first, self._first = self._first[:max_bytes], self._first[max_bytes or len(self._first) :]
+            return first
+        return await self._stream.receive_some(max_bytes)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
