@@ -1,7 +1,5 @@
 """What can go wrong with a request to a Raft member, or with bytes that claim to be a message."""
 
-# ruff: noqa: N818 (an error is named by what happened)
-
 from wolfscale.errors import WolfScaleError
 from wolfscale.raft.types import Index, NodeId, Term
 

@@ -9,7 +9,7 @@ from wolfscale.raft import Index, NodeId, Raft, Ready, Term
 from wolfscale.testing.raft_disk import ORIGIN, Disk
 
 
-class Violation(Exception):  # noqa: N818
+class Violation(Exception):
     """A promise of Raft was broken; `promise` is its name."""
 
     def __init__(self, promise: str, what: str) -> None:

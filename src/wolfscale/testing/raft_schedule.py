@@ -1,6 +1,6 @@
-"""Misfortune from a seed: which small step a simulated cluster takes next, thousands of times.
+"""Misfortune from a seed: what happens to a simulated cluster, tick after tick.
 
-`python -m wolfscale.testing.raft_schedule SEED [STEPS]` plays one seed again.
+`python -m wolfscale.testing.raft_schedule SEED [TICKS]` plays one seed again.
 """
 
 import random
@@ -14,39 +14,68 @@ from wolfscale.testing.raft_checker import Violation
 from wolfscale.testing.simulator import Cluster, new_member
 
 MAX_MEMBERS = 6
-SLOW_DISK = 0.3
-"""The part of the steps in which a member's disk finishes only some of what it was given."""
+
+LOOKS = 3
+"""How often, each tick, the messages and the disks are looked at: a round trip may take less than a tick."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Odds:
-    """How often each kind of step is taken, relative to the others; 0 is never."""
+class Weather:
+    """How bad things are in one run: chances, for each tick and cluster unless it says otherwise."""
 
-    deliver: float = 40
-    tick: float = 16
-    persist: float = 16
-    propose: float = 5
-    read: float = 2
-    drop: float = 2
-    repeat: float = 2
-    reorder: float = 3
-    crash: float = 0.5
-    start: float = 2
-    block: float = 0.4
-    isolate: float = 0.3
-    heal: float = 0.8
-    lose_link: float = 0.5
-    restore_link: float = 0.5
-    transfer: float = 0.3
-    change: float = 0.6
-    compact: float = 0.5
-    flood: float = 0.6
+    clock: float = 0.9
+    """That a member's clock ticks with the others'."""
+    deliver: float = 0.7
+    """That a message arrives when it is looked at, which is thrice a tick; the others come later."""
+    lose: float = 0.02
+    """That a message that arrives was lost instead."""
+    repeat: float = 0.02
+    """That a message that arrives will arrive again."""
+    sync: float = 0.6
+    """That a member's disk finishes something when it is looked at, which is thrice a tick."""
+    propose: float = 0.3
+    read: float = 0.1
+    crash: float = 0.01
+    bounce: float = 0.01
+    start: float = 0.05
+    block: float = 0.02
+    isolate: float = 0.01
+    heal: float = 0.04
+    depose: float = 0.01
+    lose_link: float = 0.01
+    restore_link: float = 0.02
+    transfer: float = 0.01
+    change: float = 0.02
+    compact: float = 0.02
+
+
+def any_weather(chance: random.Random) -> Weather:
+    """Another weather for each run: faults that are there all the time hide those that need calm."""
+    return Weather(
+        clock=chance.choice([0.5, 0.9, 1.0]),
+        deliver=chance.choice([0.1, 0.3, 0.7, 0.95]),
+        lose=chance.choice([0.0, 0.02, 0.2]),
+        repeat=chance.choice([0.0, 0.02, 0.2]),
+        sync=chance.choice([0.1, 0.6, 1.0]),
+        propose=chance.choice([0.05, 0.3, 1.0]),
+        read=chance.choice([0.0, 0.1, 0.5]),
+        crash=chance.choice([0.0, 0.01, 0.03]),
+        bounce=chance.choice([0.0, 0.01, 0.1]),
+        block=chance.choice([0.0, 0.02, 0.1]),
+        isolate=chance.choice([0.0, 0.01, 0.03]),
+        heal=chance.choice([0.02, 0.04, 0.1]),
+        depose=chance.choice([0.0, 0.01, 0.1]),
+        lose_link=chance.choice([0.0, 0.01, 0.1]),
+        transfer=chance.choice([0.0, 0.01, 0.1]),
+        change=chance.choice([0.0, 0.02, 0.1]),
+        compact=chance.choice([0.0, 0.02, 0.1]),
+    )
 
 
 class Schedule:
     """One seed's run of one cluster."""
 
-    def __init__(self, seed: int, *, odds: Odds | None = None, raft: type[Raft] = Raft) -> None:
+    def __init__(self, seed: int, *, weather: Weather | None = None, raft: type[Raft] = Raft) -> None:
         self.seed = seed
         self._random = random.Random(seed)
         voters = self._random.choice([3, 3, 5])
@@ -59,52 +88,75 @@ class Schedule:
             max_append_bytes=self._random.choice([1, 64, 1 << 20]),
         )
         self._proposals = 0
-        odds = odds or Odds()
-        steps: list[tuple[Callable[[], None], float]] = [
-            (self._deliver, odds.deliver),
-            (self._tick, odds.tick),
-            (self._persist, odds.persist),
-            (self._propose, odds.propose),
-            (self._read, odds.read),
-            (self._drop, odds.drop),
-            (self._repeat, odds.repeat),
-            (self._reorder, odds.reorder),
-            (self._crash, odds.crash),
-            (self._start, odds.start),
-            (self._block, odds.block),
-            (self._isolate, odds.isolate),
-            (self.cluster.heal, odds.heal),
-            (self._lose_link, odds.lose_link),
-            (self._restore_link, odds.restore_link),
-            (self._transfer, odds.transfer),
-            (self._change, odds.change),
-            (self._compact, odds.compact),
-            (self._flood, odds.flood),
+        self.weather = weather or any_weather(self._random)
+        self._events: list[tuple[float, Callable[[], None]]] = [
+            (self.weather.propose, self._propose),
+            (self.weather.read, self._read),
+            (self.weather.crash, self._crash),
+            (self.weather.bounce, self._bounce),
+            (self.weather.start, self._start),
+            (self.weather.block, self._block),
+            (self.weather.isolate, self._isolate),
+            (self.weather.heal, self.cluster.heal),
+            (self.weather.depose, self._depose),
+            (self.weather.lose_link, self._lose_link),
+            (self.weather.restore_link, self._restore_link),
+            (self.weather.transfer, self._transfer),
+            (self.weather.change, self._change),
+            (self.weather.compact, self._compact),
         ]
-        self._steps = [step for step, _ in steps]
-        self._weights = [weight for _, weight in steps]
 
-    def run(self, steps: int) -> None:
-        """Take so many steps, then end all faults and see that the cluster agrees and works.
+    def run(self, ticks: int) -> None:
+        """Let so many ticks pass, then end all faults and see that the cluster agrees and works.
 
         Raises:
-            Violation: a promise was broken; the message tells how to play it again.
+            Violation: a promise was broken; a note tells how to play it again.
         """
-        taken = 0
+        passed = 0
         try:
-            for step in self._random.choices(self._steps, self._weights, k=steps):
-                taken += 1
-                step()
+            while passed < ticks:
+                passed += 1
+                self._tick()
             self.cluster.settle()
             self.cluster.propose(self.cluster.leader, b"after the storm")
             self.cluster.settle()
         except (Violation, InvariantError, AssertionError) as error:
             error.add_note(
-                f"step {taken} of seed {self.seed}; to play it again:\n"
-                f"    python -m wolfscale.testing.raft_schedule {self.seed} {steps}"
+                f"tick {passed} of seed {self.seed}; to play it again:\n"
+                f"    python -m wolfscale.testing.raft_schedule {self.seed} {ticks}"
                 f"{self.cluster.describe()}"
             )
             raise
+
+    def _happens(self, chance: float) -> bool:
+        return self._random.random() < chance
+
+    def _tick(self) -> None:
+        for id in self.cluster.running:
+            if self._happens(self.weather.clock):
+                self.cluster.tick(id)
+        for chance, event in self._events:
+            if self._happens(chance):
+                event()
+        for _ in range(LOOKS):
+            self._deliver()
+            for id in self.cluster.running:
+                if self._happens(self.weather.sync):
+                    self.cluster.persist(id, self._random.choice([1, 2, 1 << 30]))
+
+    def _deliver(self) -> None:
+        """Look at each message that is on its way, in any order."""
+        network = self.cluster.network
+        waiting = list(network)
+        network.clear()
+        self._random.shuffle(waiting)
+        for envelope in waiting:
+            if not self._happens(self.weather.deliver):
+                network.append(envelope)
+            elif not self._happens(self.weather.lose):
+                if self._happens(self.weather.repeat):
+                    network.append(envelope)
+                self.cluster.receive(envelope)
 
     def _any_running(self) -> NodeId | None:
         running = self.cluster.running
@@ -114,43 +166,6 @@ class Schedule:
         """Mostly the newest leader; now and then one that does not know yet that it is none."""
         leaders = self.cluster.leaders
         return self._random.choice(leaders) if leaders else None
-
-    def _place(self) -> int:
-        return self._random.randrange(len(self.cluster.network))
-
-    def _deliver(self) -> None:
-        if self.cluster.network:
-            self.cluster.deliver()
-
-    def _reorder(self) -> None:
-        if self.cluster.network:
-            self.cluster.deliver(self._place())
-
-    def _repeat(self) -> None:
-        if self.cluster.network:
-            self.cluster.deliver(self._place(), keep=True)
-
-    def _drop(self) -> None:
-        if self.cluster.network:
-            del self.cluster.network[self._place()]
-
-    def _flood(self) -> None:
-        """A moment in which everything works: without it nothing interesting is ever reached."""
-        for _ in range(self._random.randrange(1, 40)):
-            self._deliver()
-            if self._random.random() < SLOW_DISK and (id := self._any_running()):
-                self.cluster.persist(id)
-
-    def _tick(self) -> None:
-        for id in self.cluster.running:
-            if self._random.random() < 0.6:
-                self.cluster.tick(id)
-
-    def _persist(self) -> None:
-        id = self._any_running()
-        if id is not None:
-            slow = self._random.random() < SLOW_DISK
-            self.cluster.persist(id, 1 if slow else 1 << 30)
 
     def _propose(self) -> None:
         id = self._any_leader()
@@ -169,6 +184,13 @@ class Schedule:
         if id is not None:
             self._random.choice([self.cluster.crash, self.cluster.kill])(id)
 
+    def _bounce(self) -> None:
+        """Crash, and be back at once, noticed or not."""
+        id = self._any_running()
+        if id is not None:
+            self._random.choice([self.cluster.crash, self.cluster.kill])(id)
+            self.cluster.start(id)
+
     def _start(self) -> None:
         down = [id for id, member in self.cluster.members.items() if member.raft is None]
         if down:
@@ -184,6 +206,15 @@ class Schedule:
     def _isolate(self) -> None:
         members = list(self.cluster.members)
         self.cluster.isolate(*self._random.sample(members, self._random.randrange(1, len(members))))
+
+    def _depose(self) -> None:
+        """Cut off the leader, which the others notice at once, and nobody else."""
+        id = self._any_leader()
+        if id is not None:
+            self.cluster.heal()
+            self.cluster.isolate(id)
+            for other in self.cluster.running:
+                self.cluster.act(other, lambda raft: raft.link_lost(id))
 
     def _lose_link(self) -> None:
         id, peer = self._pair()
@@ -225,10 +256,10 @@ class Schedule:
 def main(arguments: list[str]) -> None:
     """Play one seed."""
     seed = int(arguments[0])
-    steps = int(arguments[1]) if len(arguments) > 1 else 3000
+    ticks = int(arguments[1]) if len(arguments) > 1 else 300
     schedule = Schedule(seed)
-    schedule.run(steps)
-    print(f"seed {seed}: {steps} steps, every promise kept{schedule.cluster.describe()}")
+    schedule.run(ticks)
+    print(f"seed {seed}: {ticks} ticks, every promise kept{schedule.cluster.describe()}")
 
 
 if __name__ == "__main__":

@@ -76,7 +76,6 @@ class Cluster:
         raft: the core to run; tests put broken ones here.
         max_append_bytes: small values cut replication into many messages.
         sync: whether disks finish at once.
-        deliver: whether what the network holds is bounded by throwing away the oldest messages.
     """
 
     MAX_MESSAGES = 400
@@ -293,16 +292,20 @@ class Cluster:
 
     # The network
 
-    def deliver(self, place: int = 0, *, keep: bool = False) -> None:
-        """Deliver the message at a place in the network; `keep`: it will come again."""
-        envelope = self.network[place]
-        if not keep:
-            del self.network[place]
+    def receive(self, envelope: Envelope) -> None:
+        """Let a message arrive, unless its receiver is down or the link is cut."""
         if self.members[envelope.receiver].raft is None:
             return
         if (envelope.sender, envelope.receiver) in self.blocked:
             return
         self.act(envelope.receiver, lambda raft: raft.step(envelope.sender, envelope.message))
+
+    def deliver(self, place: int = 0, *, keep: bool = False) -> None:
+        """Deliver the message at a place in the network; `keep`: it will come again."""
+        envelope = self.network[place]
+        if not keep:
+            del self.network[place]
+        self.receive(envelope)
 
     def deliver_all(self) -> None:
         """Deliver in order until nothing is on its way and no disk has anything to do."""
