@@ -14,7 +14,7 @@ PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv.pop(1))
 import trio
-import wolfscale.app
+import wolfscale.app.admin
 from test_cluster import start_fake
 from wolfscale.demo import cluster
 
@@ -22,7 +22,7 @@ async def query(access, statements, database=None):
     await trio.lowlevel.checkpoint()
     return [() for _ in statements]
 
-wolfscale.app.admin_connection_info = lambda data_dir: ("socket", "user", "password")
+wolfscale.app.admin.admin_connection_info = lambda data_dir: ("socket", "user", "password")
 cluster.start_node_process = start_fake
 cluster.query_server = query
 from wolfscale.cli import main
