@@ -48,19 +48,20 @@ async def test_query_cut_into_single_bytes_is_read() -> None:
     assert result.mappings()[0] == {"a": "1"}
 
 
-@pytest.mark.parametrize("length", range(len(wire(*ROWS))))
-async def test_query_whose_answer_breaks_off_anywhere_is_a_lost_connection(length: int) -> None:
-    connection, stream = await connected(*([wire(*ROWS)[:length]] if length else []))
-    with pytest.raises(ConnectionLost):
-        await connection.query("SELECT a")
-    assert connection.closed
-    assert stream.closed
-    with pytest.raises(ConnectionLost, match="closed"):
-        await connection.query("SELECT a")
+async def test_query_whose_answer_breaks_off_anywhere_is_a_lost_connection() -> None:
+    answer = wire(*ROWS)
+    for length in range(len(answer)):
+        connection, stream = await connected(*([answer[:length]] if length else []))
+        with pytest.raises(ConnectionLost):
+            await connection.query("SELECT a")
+        assert connection.closed
+        assert stream.closed
+        with pytest.raises(ConnectionLost, match="closed"):
+            await connection.query("SELECT a")
 
 
-@pytest.mark.parametrize("log_in", [GREETING + LOGGED_IN])
-async def test_log_in_that_breaks_off_anywhere_closes_the_stream(log_in: bytes) -> None:
+async def test_log_in_that_breaks_off_anywhere_closes_the_stream() -> None:
+    log_in = GREETING + LOGGED_IN
     for length in range(len(log_in)):
         stream = ScriptedStream(*([log_in[:length]] if length else []))
         with pytest.raises(ConnectionLost):

@@ -243,6 +243,7 @@ class SwitchingStream(trio.abc.Stream):
         packet(b"\x00\x82\x08\x00" + bytes(28) + b"no end of the name", 1),
         b"\xff\xff\xff\x01",
     ],
+    ids=["nothing", "http", "empty", "short", "tls", "name without an end", "endless"],
 )
 async def test_hostile_log_in_is_refused_and_never_more(sent: bytes) -> None:
     near, far = trio.testing.memory_stream_pair()
