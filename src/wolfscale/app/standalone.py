@@ -10,16 +10,18 @@ from collections.abc import Sequence
 import trio
 
 from wolfscale import logs
+from wolfscale.app.backends import open_leader_session
 from wolfscale.app.identity import certificate_files
 from wolfscale.app.workers import bind_clients
 from wolfscale.config import Config, find_secret
 from wolfscale.node.dialer import Dialer
 from wolfscale.node.errors import NodeError
 from wolfscale.node.tls import Credentials
+from wolfscale.proxy.connections import Bounds
 from wolfscale.proxy.control import ControlClient
 from wolfscale.proxy.errors import ControlLost
+from wolfscale.proxy.listener import Listener
 from wolfscale.proxy.view import View, Views
-from wolfscale.proxy.worker import ProxyOptions, serve_clients
 
 log = logs.logger(__name__)
 
@@ -79,13 +81,7 @@ class ClusterBackends:
 
     async def open_leader(self, proxy_header: bytes) -> trio.abc.Stream:
         """A stream to the leader's MariaDB, which gets the PROXY header first."""
-        view = self.views.current
-        if view.leader_address is None or not view.writable:
-            raise OSError("no leader takes writes now")
-        try:
-            return await self._dialer.open_stream(view.leader_address, "session", proxy_header)
-        except NodeError as error:
-            raise OSError(str(error)) from error
+        return await open_leader_session(self._dialer, self.views.current, proxy_header)
 
     async def password_hashes(self, user: str) -> Sequence[str]:
         """The native password hashes of all accounts of this name."""
@@ -110,17 +106,16 @@ async def _run(config: Config, listen: str, peers: tuple[str, ...]) -> int:
     logs.hide(secret.decode(errors="replace"))
     files = certificate_files(config)
     dialer = Dialer(Credentials.from_files(files)) if files else Dialer.from_secret(secret, NAME)
-    listener = bind_clients(listen)
+    clients = bind_clients(listen)
     backends = ClusterBackends(dialer, peers)
-    options = ProxyOptions(
-        max_connections=config.proxy.max_connections,
-        write_wait=config.proxy.write_wait_ms / 1000,
-        read_wait=config.proxy.read_wait_ms / 1000,
+    bounds = Bounds(
+        replica_seconds=config.proxy.read_wait_ms / 1000, leader_seconds=config.proxy.write_wait_ms / 1000
     )
+    proxy = Listener(backends, bounds=bounds, max_sessions=config.proxy.max_connections)
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(backends.watch)
-            nursery.start_soon(serve_clients, listener, backends, options)
+            nursery.start_soon(proxy.serve, [clients])
             log.info("taking MySQL clients", address=listen)
             async for number in received:
                 log.info("told to stop", signal=signal.Signals(number).name)

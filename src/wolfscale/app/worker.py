@@ -8,14 +8,17 @@ import msgspec
 import trio
 
 from wolfscale import logs
-from wolfscale.app.backends import NodeBackends
+from wolfscale.app.backends import open_leader_session
 from wolfscale.app.options import WorkerOptions
 from wolfscale.node.dialer import Dialer
 from wolfscale.node.tls import CertificateFiles, Credentials
+from wolfscale.proxy.connections import Bounds
 from wolfscale.proxy.control import ControlClient
 from wolfscale.proxy.errors import ControlLost
+from wolfscale.proxy.listener import Listener
 from wolfscale.proxy.statistics import Statistics
-from wolfscale.proxy.worker import ProxyOptions, serve_clients
+from wolfscale.proxy.view import View
+from wolfscale.proxy.worker import ControlledBackends, open_local_socket
 
 log = logs.logger(__name__)
 
@@ -38,23 +41,26 @@ async def _run(options: WorkerOptions) -> None:
         dialer = Dialer(Credentials.from_files(files))
     else:
         dialer = Dialer.from_secret(options.secret, options.name)
-    listener = socket.socket(fileno=options.listen_descriptor)
-    stream = trio.SocketStream(
-        trio.socket.from_stdlib_socket(socket.socket(fileno=options.control_descriptor))
-    )
+    clients = socket.socket(fileno=options.listen_descriptor)
+    control_socket = socket.socket(fileno=options.control_descriptor)
+    stream = trio.SocketStream(trio.socket.from_stdlib_socket(control_socket))
     control = ControlClient(stream)
-    backends = NodeBackends(control, dialer)
-    statistics = Statistics()
-    proxy_options = ProxyOptions(
-        max_connections=options.max_connections,
-        write_wait=options.write_wait,
-        read_wait=options.read_wait,
-    )
+
+    async def open_leader(view: View, proxy_header: bytes) -> trio.abc.Stream:
+        if view.is_leader:
+            return await open_local_socket(view, proxy_header)
+        return await open_leader_session(dialer, view, proxy_header)
+
     try:
         async with stream, trio.open_nursery() as nursery:
             await nursery.start(control.run)
-            nursery.start_soon(_report, control, statistics)
-            nursery.start_soon(serve_clients, listener, backends, proxy_options, statistics)
+            listener = Listener(
+                ControlledBackends(control, open_leader),
+                bounds=Bounds(replica_seconds=options.read_wait, leader_seconds=options.write_wait),
+                max_sessions=options.max_connections,
+            )
+            nursery.start_soon(_report, control, listener.statistics)
+            await listener.serve([clients])
     except* ControlLost:
         log.debug("the node is gone")
 

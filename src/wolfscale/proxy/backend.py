@@ -1,0 +1,287 @@
+"""A session's connection to one MariaDB server, and where such connections come from."""
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from wolfscale.mysql.auth import scramble
+from wolfscale.mysql.constants import NATIVE_PASSWORD, Capability, Command
+from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerError
+from wolfscale.mysql.handshake import (
+    HandshakeResponse,
+    build_handshake_response,
+    parse_auth_switch,
+    parse_greeting,
+)
+from wolfscale.mysql.results import EOF_HEADER, ERROR_HEADER, OK_HEADER, parse_error, parse_text_row
+from wolfscale.mysql.tracker import ResponseTracker
+from wolfscale.mysql.transport import PacketStream
+from wolfscale.proxy.view import Views
+
+RECEIVE_BYTES = 1 << 15
+"""One receive of a response: most fit, and a buffer of this size costs no trip to the kernel's allocator."""
+
+TRACKED_VARIABLES = "autocommit,character_set_client,character_set_connection,character_set_results,time_zone"
+"""MariaDB's own default of session_track_system_variables."""
+_OURS = "last_gtid,sql_mode"
+
+# Setting the last two to themselves makes the server tell them once, since it tells changes only.
+_SETUP = (
+    f"SET SESSION session_track_system_variables='{TRACKED_VARIABLES},{_OURS}', "
+    "sql_mode=@@sql_mode, character_set_client=@@character_set_client"
+)
+KEEP_TRACKING = (
+    f"SET SESSION session_track_system_variables=CONCAT(@@session_track_system_variables, ',{_OURS}')"
+)
+"""Run behind a client's own SET of that variable."""
+_READ_ONLY = ", tx_read_only=1"
+
+
+class Backends(Protocol):
+    """What the proxy needs from the node it belongs to."""
+
+    @property
+    def views(self) -> Views:
+        """What the cluster looks like."""
+        ...
+
+    async def open_local(self, proxy_header: bytes) -> trio.abc.Stream:
+        """A stream to the MariaDB beside the node, the PROXY header already sent.
+
+        Raises:
+            OSError: it cannot be reached.
+        """
+        ...
+
+    async def open_leader(self, proxy_header: bytes) -> trio.abc.Stream:
+        """A stream to the leader's MariaDB, which gets the PROXY header first.
+
+        Raises:
+            OSError: the leader cannot be reached.
+        """
+        ...
+
+    async def password_hashes(self, user: str) -> Sequence[str]:
+        """The native password hashes of all accounts of this name, as `*` and 40 hexadecimal digits."""
+        ...
+
+    async def intent_begin(self, connection_id: int) -> None:
+        """Make the leader's intent mark durable before a statement that is no plain DML."""
+        ...
+
+    async def intent_end(self, connection_id: int, *, finished: bool) -> None:
+        """That statement has ended; `finished` is false when nobody saw its end."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """What opens another connection as the client's user.
+
+    Attributes:
+        response: the client's answer at log-in, capabilities already reduced to what the proxy supports.
+        sha1_password: SHA1(password); None for an account without one.
+        proxy_header: tells the server the client's address.
+        client_capabilities: those that hold between client and proxy.
+    """
+
+    response: HandshakeResponse
+    sha1_password: bytes | None
+    proxy_header: bytes
+    client_capabilities: int
+
+
+class BackendConnection:
+    """A logged-in connection of one session.
+
+    Attributes:
+        packets: the stream.
+        tracker: follows its responses; `tracker.status` is the newest status.
+        capabilities: those that hold on it.
+        connection_id: the server's id of it.
+        term: the term in which it was opened.
+        leader: whether it is the leader's, so that it takes writes.
+        known_entries: the last entry of the session's state that it has been told.
+        statement_ids: prepared statements, the client's id to this connection's.
+        types_sent: the parameter types that this connection knows, by the client's statement id.
+        closed: it broke or was closed.
+        variables: the tracked session variables as last told.
+        last_gtid: the newest GTID that it told.
+    """
+
+    def __init__(
+        self,
+        packets: PacketStream,
+        *,
+        capabilities: int,
+        status: int,
+        connection_id: int,
+        term: int,
+        leader: bool,
+        server_version: str,
+    ) -> None:
+        self.packets = packets
+        self.capabilities = capabilities
+        self.tracker = ResponseTracker(capabilities, status)
+        self.connection_id = connection_id
+        self.term = term
+        self.leader = leader
+        self.server_version = server_version
+        self.known_entries = 0
+        self.statement_ids: dict[int, int] = {}
+        self.types_sent: dict[int, bytes] = {}
+        self.closed = False
+        self.variables: dict[bytes, bytes] = {}
+        self.last_gtid = ""
+
+    async def setup(self) -> None:
+        """Have it track what the proxy needs to know and, beside the leader, refuse changes of data.
+
+        Also needed after COM_RESET_CONNECTION and COM_CHANGE_USER, which undo it.
+
+        Raises:
+            ServerError: the server refused, which no account is denied: an unusual server.
+            ConnectionLost: it is gone.
+        """
+        sql = _SETUP if self.leader else _SETUP + _READ_ONLY
+        await self.run((bytes((Command.QUERY,)) + sql.encode(),))
+        self.statement_ids.clear()
+        self.types_sent.clear()
+
+    async def run(self, commands: Iterable[bytes]) -> list[tuple[bytes | None, ...]]:
+        """Run commands of the proxy's own, all sent at once; the rows of the last.
+
+        Raises:
+            ServerError: the first error of any of them.
+            ConnectionLost: it is gone, and closed now.
+        """
+        queued = list(commands)
+        rows: list[tuple[bytes | None, ...]] = []
+        failure: ServerError | None = None
+        try:
+            for payload in queued:
+                self.packets.queue(payload, sequence=0)
+            await self.packets.flush()
+            for payload in queued:
+                rows = await self._read_response(payload[0])
+                failure = failure or self.tracker.error
+        except (ConnectionLost, RemoteProtocolError) as error:
+            await self.abort()
+            raise ConnectionLost(f"MariaDB's connection broke: {error}") from error
+        except BaseException:
+            await self.abort()
+            raise
+        if failure is not None:
+            raise failure
+        return rows
+
+    async def _read_response(self, command: int) -> list[tuple[bytes | None, ...]]:
+        tracker = self.tracker
+        tracker.begin(command)
+        rows: list[tuple[bytes | None, ...]] = []
+        while not tracker.done:
+            payload = await self.packets.read()
+            seen = tracker.rows
+            tracker.rows = False
+            tracker.packet(payload)
+            if tracker.rows and tracker.columns and len(rows) < 1000:
+                rows.append(parse_text_row(payload, tracker.columns))
+            tracker.rows = tracker.rows or seen
+        self.note_changes()
+        return rows
+
+    def note_changes(self) -> None:
+        """Keep the tracked variables that the last response told."""
+        if self.tracker.changes is not None and self.tracker.changes.variables:
+            self.variables.update(self.tracker.changes.variables)
+
+    async def value(self, sql: str) -> bytes | None:
+        """The first value of the first row of a query of the proxy's own.
+
+        Raises:
+            ServerError: its error.
+            ConnectionLost: it is gone.
+        """
+        rows = await self.run((bytes((Command.QUERY,)) + sql.encode(),))
+        return rows[0][0] if rows and rows[0] else None
+
+    async def abort(self) -> None:
+        """Close at once; also when cancelled."""
+        self.closed = True
+        await self.packets.aclose_forcefully()
+
+    async def quit(self) -> None:
+        """Say good-bye and close."""
+        if self.closed:
+            await self.packets.aclose_forcefully()
+            return
+        self.closed = True
+        with trio.move_on_after(1) as scope:
+            scope.shield = True
+            with contextlib.suppress(ConnectionLost):
+                await self.packets.command(bytes((Command.QUIT,)))
+        await self.packets.aclose_forcefully()
+
+
+async def log_in(
+    stream: trio.abc.Stream, credentials: Credentials, *, leader: bool, term: int
+) -> BackendConnection:
+    """Log in as the client's user on a stream whose PROXY header has been sent.
+
+    Raises:
+        ServerError: the server refused: the account or its password has changed meanwhile.
+        ConnectionLost: the server went away.
+        RemoteProtocolError: it speaks another protocol, or wants another plugin.
+    """
+    packets = PacketStream(stream, receive_bytes=RECEIVE_BYTES)
+    try:
+        greeting = parse_greeting(await packets.read())
+        response = credentials.response
+        # Capabilities that this server lacks would change the packets under the client's feet.
+        missing = response.capabilities & ~greeting.capabilities & ~int(Capability.MYSQL)
+        if missing & ~int(Capability.CONNECT_WITH_DB | Capability.CONNECT_ATTRS):
+            raise RemoteProtocolError(f"the server {greeting.server_version} lacks capabilities {missing:#x}")
+        sha1 = credentials.sha1_password
+        answer = scramble(sha1, greeting.salt) if sha1 else b""
+        await packets.write(
+            build_handshake_response(
+                HandshakeResponse(
+                    capabilities=response.capabilities,
+                    user=response.user,
+                    answer=answer,
+                    database=b"",
+                    plugin=NATIVE_PASSWORD.encode(),
+                    max_packet_bytes=response.max_packet_bytes,
+                    collation=response.collation,
+                    attributes=response.attributes,
+                )
+            )
+        )
+        payload = await packets.read()
+        if payload[:1] == bytes((EOF_HEADER,)):
+            switch = parse_auth_switch(payload)
+            if switch.plugin != NATIVE_PASSWORD:
+                raise RemoteProtocolError(f"the server wants {switch.plugin} now")
+            await packets.write(scramble(sha1, switch.salt) if sha1 else b"")
+            payload = await packets.read()
+        if payload[:1] == bytes((ERROR_HEADER,)):
+            raise parse_error(payload)
+        if payload[:1] != bytes((OK_HEADER,)):
+            raise RemoteProtocolError("the server's log-in ended in no OK packet")
+        connection = BackendConnection(
+            packets,
+            capabilities=response.capabilities,
+            status=2,
+            connection_id=greeting.connection_id,
+            term=term,
+            leader=leader,
+            server_version=greeting.server_version,
+        )
+        await connection.setup()
+    except BaseException:
+        await packets.aclose_forcefully()
+        raise
+    return connection

@@ -1,0 +1,218 @@
+"""A session's two connections: the local one for reads, and the leader's, opened when it is first needed."""
+
+from dataclasses import dataclass
+
+import trio
+
+from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerError
+from wolfscale.proxy.backend import BackendConnection, Backends, Credentials, log_in
+from wolfscale.proxy.errors import NoLeader, SessionLost, TransactionLost
+from wolfscale.proxy.router import SessionFacts
+from wolfscale.proxy.state import SessionState
+from wolfscale.proxy.statistics import Statistics
+from wolfscale.proxy.view import View
+
+ER_BAD_DB = 1049
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How long a session waits.
+
+    Attributes:
+        leader_seconds: for a writable leader, before a statement is refused.
+        replica_seconds: for the local MariaDB to apply what a read must see, before the leader answers it.
+        open_seconds: for a connection to open and log in.
+        log_in_seconds: for the client to log in.
+        fence_seconds: after a change of term, for an old leader's answer to a statement in flight.
+    """
+
+    leader_seconds: float = 30.0
+    replica_seconds: float = 5.0
+    open_seconds: float = 10.0
+    log_in_seconds: float = 20.0
+    fence_seconds: float = 2.0
+
+
+class Connections:
+    """Opens, keeps and gives up a session's connections.
+
+    Attributes:
+        reader: to the local MariaDB, read-only; None while there is none.
+        writer: to the leader's of one term; None while there is none.
+    """
+
+    def __init__(
+        self,
+        first: BackendConnection,
+        *,
+        backends: Backends,
+        credentials: Credentials,
+        state: SessionState,
+        facts: SessionFacts,
+        bounds: Bounds,
+        statistics: Statistics,
+    ) -> None:
+        self.reader = None if first.leader else first
+        self.writer = first if first.leader else None
+        self.credentials = credentials
+        self._backends = backends
+        self._state = state
+        self._facts = facts
+        self._bounds = bounds
+        self._statistics = statistics
+
+    @property
+    def any(self) -> BackendConnection | None:
+        """The leader's connection if it is open and of this term, else the local one."""
+        writer = self.writer
+        if writer is not None and not writer.closed and writer.term == self._backends.views.current.term:
+            return writer
+        return self.reader
+
+    async def local(self) -> BackendConnection | None:
+        """The connection for a local read; None if there is none, or if this node leads."""
+        view = self._backends.views.current
+        if view.is_leader and view.writable:
+            return None
+        reader = self.reader
+        if reader is not None and not reader.closed:
+            return reader
+        if not view.database_ready:
+            return None
+        await self._drop_reader()
+        try:
+            with trio.fail_after(self._bounds.open_seconds):
+                stream = await self._backends.open_local(self.credentials.proxy_header)
+                self.reader = await log_in(stream, self.credentials, leader=False, term=view.term)
+        except (OSError, trio.TooSlowError, ConnectionLost, ServerError, RemoteProtocolError):
+            self._statistics.local_failures += 1
+            return None
+        return self.reader
+
+    async def leader(self, *, rollback: bool = False) -> BackendConnection:
+        """The leader's connection, up to date with the session's state.
+
+        Args:
+            rollback: the statement is a ROLLBACK, which is what the loss of a transaction comes to.
+
+        Raises:
+            NoLeader: none became writable within the bound.
+            TransactionLost: the leader changed under an open transaction.
+            SessionLost: it took with it what cannot be restored.
+            ServerError: the new leader refuses the session's user or settings.
+        """
+        view = self._backends.views.current
+        writer = self.writer
+        if writer is not None:
+            if writer.term == view.term and not writer.closed:
+                if view.writable or self._facts.in_transaction:
+                    return writer
+            else:
+                await self._give_up_writer(rollback=rollback)
+        return await self._open_leader()
+
+    async def _open_leader(self) -> BackendConnection:
+        views = self._backends.views
+        failure = ""
+        with trio.move_on_after(self._bounds.leader_seconds):
+            while True:
+                await views.changes.wait_until(lambda: views.current.writable)
+                view = views.current
+                if self.writer is not None and self.writer.term == view.term and not self.writer.closed:
+                    return self.writer
+                await self.drop_writer()
+                try:
+                    return await self._open_in(view)
+                except (OSError, trio.TooSlowError, ConnectionLost, RemoteProtocolError) as error:
+                    failure = str(error)
+                # The node may be gone before the view says so: try again soon, or when it does.
+                with trio.move_on_after(0.2):
+                    await views.changes.wait_until(lambda seen=view: views.current.term != seen.term)  # type: ignore[misc]
+        raise NoLeader(self._bounds.leader_seconds, failure)
+
+    async def _open_in(self, view: View) -> BackendConnection:
+        with trio.fail_after(self._bounds.open_seconds):
+            if view.is_leader:
+                stream = await self._backends.open_local(self.credentials.proxy_header)
+            else:
+                stream = await self._backends.open_leader(self.credentials.proxy_header)
+            writer = await log_in(stream, self.credentials, leader=True, term=view.term)
+        if self._backends.views.current.term != view.term:
+            await writer.quit()
+            raise ConnectionLost("the leader changed meanwhile")
+        self._statistics.leader_connections += 1
+        self.writer = writer
+        return writer
+
+    async def bring_up_to_date(self, connection: BackendConnection) -> None:
+        """Tell a connection what the session has set since it was last used.
+
+        Raises:
+            ServerError: it refuses.
+            ConnectionLost: it is gone.
+        """
+        pending = self._state.pending(connection.known_entries, leader=connection.leader)
+        if pending:
+            try:
+                await connection.run(pending)
+            except ServerError as error:
+                # The default schema was dropped: MariaDB's sessions have none then either.
+                if error.errno != ER_BAD_DB or not connection.leader:
+                    raise
+        connection.known_entries = self._state.last_number
+
+    async def _give_up_writer(self, *, rollback: bool) -> None:
+        """The leader's connection is of an old term or broken: say what went with it."""
+        await self.drop_writer()
+        lost = self._state.lost_with_leader()
+        was_in_transaction, self._facts.in_transaction = self._facts.in_transaction, False
+        if lost:
+            raise SessionLost(lost)
+        if was_in_transaction and not rollback:
+            self._statistics.transactions_lost += 1
+            raise TransactionLost
+
+    async def drop_writer(self) -> None:
+        """Close the leader's connection."""
+        writer, self.writer = self.writer, None
+        if writer is not None:
+            await writer.abort()
+
+    def mark_broken(self) -> None:
+        """The leader's connection broke; its next use says what went with it."""
+        if self.writer is not None:
+            self.writer.closed = True
+
+    async def _drop_reader(self) -> None:
+        reader, self.reader = self.reader, None
+        if reader is not None:
+            await reader.abort()
+
+    async def drop(self, connection: BackendConnection) -> None:
+        """Close one of the two."""
+        if connection is self.writer:
+            await self.drop_writer()
+        elif connection is self.reader:
+            await self._drop_reader()
+        else:
+            await connection.abort()
+
+    async def keep_only(self, connection: BackendConnection, credentials: Credentials) -> None:
+        """The session goes on as another user, on this connection; the other is closed."""
+        if connection is not self.reader:
+            await self._drop_reader()
+        if connection is not self.writer:
+            await self.drop_writer()
+        self.credentials = credentials
+
+    async def fence(self, term: int) -> None:
+        """Cut a leader's connection of a term before this one, so that nobody waits for its answer."""
+        if self.writer is not None and self.writer.term < term:
+            await self.writer.abort()
+
+    async def aclose(self) -> None:
+        """Close both, politely if they live."""
+        for connection in (self.writer, self.reader):
+            if connection is not None:
+                await connection.quit()

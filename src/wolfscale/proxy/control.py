@@ -1,0 +1,228 @@
+"""The stream between a proxy worker and its node: views one way, requests and replies the other.
+
+Frames are a length (4 bytes, big endian) and a msgpack message. The node pushes a view at once and whenever
+it has changed, newest wins; the worker asks `password_hashes`, `intent_begin` and `intent_end`. A stream that
+ends is the worker's end too: without a node it knows nothing.
+"""
+
+import itertools
+import struct
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+import trio
+
+from wolfscale.errors import WolfScaleError
+from wolfscale.proxy.errors import ControlLost
+from wolfscale.proxy.view import View, Views
+
+MAX_FRAME_BYTES = 1 << 20
+REQUEST_TIMEOUT_S = 10.0
+MAX_REQUESTS = 4096
+"""Requests that one worker may have under way; the node reads no further until one is answered."""
+
+_LENGTH = struct.Struct(">I")
+
+
+class PushedView(msgspec.Struct, frozen=True, tag="view"):
+    """Node to proxy: the newest view."""
+
+    view: View
+
+
+class Request(msgspec.Struct, frozen=True, tag="request"):
+    """Proxy to node: do this and tell me."""
+
+    id: int
+    name: str
+    arguments: dict[str, Any] = {}
+
+
+class Reply(msgspec.Struct, frozen=True, tag="reply"):
+    """Node to proxy: a request's result, or the reason why there is none."""
+
+    id: int
+    result: Any = None
+    error: str | None = None
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[PushedView | Request | Reply] = msgspec.msgpack.Decoder(
+    PushedView | Request | Reply
+)
+
+
+class _Frames:
+    """Messages over a trio stream; one task reads, any number write."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self._buffer = bytearray()
+        self._sending = trio.Lock()
+
+    async def send(self, message: PushedView | Request | Reply) -> None:
+        payload = _encoder.encode(message)
+        async with self._sending:
+            try:
+                await self._stream.send_all(_LENGTH.pack(len(payload)) + payload)
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                raise ControlLost("the control stream to the node broke") from error
+
+    async def receive(self) -> PushedView | Request | Reply | None:
+        """The next message; None when the peer closed.
+
+        Raises:
+            ControlLost: the stream broke, or holds what is no message.
+        """
+        while True:
+            if len(self._buffer) >= _LENGTH.size:
+                (length,) = _LENGTH.unpack_from(self._buffer)
+                if length > MAX_FRAME_BYTES:
+                    raise ControlLost(f"the control stream announced a message of {length} bytes")
+                end = _LENGTH.size + length
+                if len(self._buffer) >= end:
+                    payload = bytes(self._buffer[_LENGTH.size : end])
+                    del self._buffer[:end]
+                    try:
+                        return _decoder.decode(payload)
+                    except msgspec.MsgspecError as error:
+                        raise ControlLost(f"the control stream holds no valid message: {error}") from error
+            try:
+                data = await self._stream.receive_some(65536)
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                raise ControlLost("the control stream to the node broke") from error
+            if not data:
+                return None
+            self._buffer += data
+
+
+class ControlClient:
+    """The proxy's end.
+
+    Attributes:
+        views: what the node pushes.
+    """
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self.views = Views()
+        self._frames = _Frames(stream)
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, tuple[trio.Event, list[Reply]]] = {}
+        self._closed = False
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Read until the node closes; started once the first view is here.
+
+        Raises:
+            ControlLost: the stream ended or broke.
+        """
+        started = False
+        try:
+            while (message := await self._frames.receive()) is not None:
+                if isinstance(message, PushedView):
+                    self.views.update(message.view)
+                    if not started:
+                        started = True
+                        task_status.started()
+                elif isinstance(message, Reply) and message.id in self._waiting:
+                    event, replies = self._waiting[message.id]
+                    replies.append(message)
+                    event.set()
+            raise ControlLost("the node closed the control stream")
+        finally:
+            self._closed = True
+            for event, _ in self._waiting.values():
+                event.set()
+
+    async def request(self, name: str, **arguments: Any) -> Any:
+        """Ask the node.
+
+        Raises:
+            ControlLost: the node is gone, did not answer in time, or answered with an error. A checkpoint; a
+                request that is cancelled may still be carried out.
+        """
+        if self._closed:
+            raise ControlLost("the node is gone")
+        number = next(self._ids)
+        event, replies = self._waiting[number] = (trio.Event(), [])
+        try:
+            with trio.move_on_after(REQUEST_TIMEOUT_S):
+                await self._frames.send(Request(number, name, arguments))
+                await event.wait()
+        finally:
+            del self._waiting[number]
+        if not replies:
+            raise ControlLost(f"the node did not answer {name}")
+        if replies[0].error is not None:
+            raise ControlLost(f"the node could not do {name}: {replies[0].error}")
+        return replies[0].result
+
+    async def password_hashes(self, user: str) -> Sequence[str]:
+        """The native password hashes of all accounts of this name, as `*` and 40 hexadecimal digits."""
+        result = await self.request("password_hashes", user=user)
+        return [str(item) for item in result] if isinstance(result, list) else []
+
+    async def intent_begin(self, connection_id: int) -> None:
+        """Have the leader's node put its intent mark on disk before a statement that is no plain DML.
+
+        Args:
+            connection_id: the leader session's, by which `intent_end` names it again.
+        """
+        await self.request("intent_begin", connection_id=connection_id)
+
+    async def intent_end(self, connection_id: int, *, finished: bool) -> None:
+        """Say that the statement has ended.
+
+        Args:
+            connection_id: as given to `intent_begin`.
+            finished: whether the leader's MariaDB answered; if not, the statement may still be running.
+        """
+        await self.request("intent_end", connection_id=connection_id, finished=finished)
+
+
+Handler = Callable[[str, dict[str, Any]], Awaitable[Any]]
+
+
+async def serve_control(stream: trio.abc.Stream, views: Views, handler: Handler) -> None:
+    """The node's end: push views and answer requests until the worker is gone.
+
+    Args:
+        stream: to one worker; closed on return.
+        views: updated by the node.
+        handler: carries out a request; what it raises as `WolfScaleError` or `OSError` is told to the worker,
+            anything else is a bug and ends the node.
+
+    Raises:
+        ControlLost: the worker sent what is no message, or the stream broke.
+    """
+    frames = _Frames(stream)
+    limit = trio.CapacityLimiter(MAX_REQUESTS)
+
+    async def push() -> None:
+        sent: View | None = None
+        while True:
+            if views.current != sent:
+                sent = views.current
+                await frames.send(PushedView(sent))
+            else:
+                await views.changes.wait()
+
+    async def answer(request: Request, borrower: object) -> None:
+        try:
+            try:
+                reply = Reply(request.id, await handler(request.name, request.arguments))
+            except (WolfScaleError, OSError) as error:
+                reply = Reply(request.id, error=str(error) or type(error).__name__)
+            await frames.send(reply)
+        finally:
+            limit.release_on_behalf_of(borrower)
+
+    async with stream, trio.open_nursery() as nursery:
+        nursery.start_soon(push)
+        while (message := await frames.receive()) is not None:
+            if isinstance(message, Request):
+                borrower = object()
+                await limit.acquire_on_behalf_of(borrower)
+                nursery.start_soon(answer, message, borrower)
+        nursery.cancel_scope.cancel()

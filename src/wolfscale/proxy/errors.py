@@ -1,0 +1,77 @@
+"""What goes wrong between a client and the cluster, and what the client is told."""
+
+from wolfscale.errors import WolfScaleError
+
+
+class ProxyError(WolfScaleError):
+    """An error that the client is answered with.
+
+    Attributes:
+        errno: the error number in the ERR packet.
+        sqlstate: five characters.
+        fatal: whether the session ends with it.
+    """
+
+    def __init__(self, errno: int, sqlstate: str, message: str, *, fatal: bool = False) -> None:
+        super().__init__(message)
+        self.errno = errno
+        self.sqlstate = sqlstate
+        self.fatal = fatal
+
+
+class RefusedStatement(ProxyError):
+    """The statement would cut one server loose from the cluster, or cannot be carried out on all of it."""
+
+
+class OutcomeUnknown(ProxyError):
+    """The connection to the leader broke while a statement was on its way (SQLSTATE 08007)."""
+
+    def __init__(self, message: str) -> None:
+        # 2013 is what clients know as "lost connection during query"; 08007 is the standard's
+        # "transaction resolution unknown", so that a driver that looks at SQLSTATEs can tell the two.
+        super().__init__(2013, "08007", message)
+
+
+class TransactionLost(ProxyError):
+    """The leader changed under an open transaction, which is rolled back: run it again (1213, 40001)."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            1213, "40001", "The cluster's leader changed; the transaction was rolled back: try it again"
+        )
+
+
+class NoLeader(ProxyError):
+    """No leader took the statement within the bound; nothing was executed."""
+
+    def __init__(self, waited_seconds: float, last_failure: str = "") -> None:
+        why = f" ({last_failure})" if last_failure else ""
+        super().__init__(
+            1290,
+            "HY000",
+            f"The cluster has had no writable leader for {waited_seconds:.0f} s{why}, so the statement "
+            "was not executed; is a majority of the nodes up? See `wolfscale status`, then try again",
+        )
+
+
+class SessionLost(ProxyError):
+    """What the session kept on the leader only (temporary tables, locks, user variables) died with it."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            1927,
+            "70100",
+            f"The cluster's leader changed and this session's {what} went with the old one; connect again",
+            fatal=True,
+        )
+
+
+class BackendUnavailable(ProxyError):
+    """No MariaDB could be reached for the session."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(1053, "08S01", message, fatal=True)
+
+
+class ControlLost(WolfScaleError):
+    """The node at the other end of the control stream is gone or did not answer."""

@@ -1,0 +1,541 @@
+"""Running one statement of a session: the right connection, the waits before and after, the response.
+
+Before a local read: the local MariaDB must have applied what the session must see. Before a statement that is
+no plain DML on the leader: the intent mark. After a statement that wrote: its GTID must be in the log before
+the client hears OK (the second lock; the first is semi-synchronous replication itself).
+"""
+
+import contextlib
+import re
+from typing import Protocol
+
+import trio
+
+from wolfscale.mysql.constants import Capability, Command, Status
+from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerError
+from wolfscale.mysql.framing import packet
+from wolfscale.mysql.results import rewrite_ok
+from wolfscale.mysql.transport import PacketStream
+from wolfscale.proxy.backend import KEEP_TRACKING, BackendConnection, Backends
+from wolfscale.proxy.connections import Bounds, Connections
+from wolfscale.proxy.consistency import SessionConsistency, sequence_of
+from wolfscale.proxy.errors import ControlLost, NoLeader, OutcomeUnknown, ProxyError
+from wolfscale.proxy.known import SYSTEM_SCHEMAS
+from wolfscale.proxy.lexer import LexerMode, is_multibyte_unsafe
+from wolfscale.proxy.relay import ClientGone, PartlySent, Rewriter, is_lone_ok, relay_response
+from wolfscale.proxy.router import SessionFacts, Target, route
+from wolfscale.proxy.settings import Assignment, Scope
+from wolfscale.proxy.state import SessionState, is_leader_only, names_of
+from wolfscale.proxy.statement import Effect, Kind, Statement
+from wolfscale.proxy.statistics import Statistics
+
+MISJUDGED = frozenset({1290, 1792, 1836})
+"""A read-only server's or transaction's refusals: the statement was no plain read after all."""
+ER_NO_SUCH_TABLE = 1146
+ER_READ_ONLY_SERVER = 1290
+
+_STATE_CHANGED = int(Status.SESSION_STATE_CHANGED)
+_RESULTS = frozenset(
+    {Command.QUERY, Command.STMT_EXECUTE, Command.STMT_BULK_EXECUTE, Command.STMT_FETCH, Command.PROCESS_INFO}
+)
+"""Commands whose responses are made of results, in which OK packets may stand anywhere."""
+_IN_TRANS = int(Status.IN_TRANS)
+_AUTOCOMMIT = int(Status.AUTOCOMMIT)
+_NO_BACKSLASH_ESCAPES = int(Status.NO_BACKSLASH_ESCAPES)
+_OWN_VARIABLES = frozenset({b"sql_mode", b"character_set_client"})
+
+
+_SESSION = Scope.SESSION
+_MAY_ROLL_BACK = frozenset({1205, 1213, 1020, 1180, 1181, 1290, 1792, 1969, 1317, 1614})
+"""Errors after which a transaction may be gone: lock wait, deadlock, snapshot conflict, interruption."""
+
+
+class Request(Protocol):
+    """A command that can be sent to either connection."""
+
+    @property
+    def command(self) -> int:
+        """Its first byte."""
+        ...
+
+    @property
+    def whole(self) -> bool:
+        """Whether its response, which is short, is to be handed over in one piece."""
+        ...
+
+    def on_response(self, connection: BackendConnection, data: bytes | bytearray) -> bytes | bytearray:
+        """The last chunk of its response, seen and perhaps changed before the client gets it."""
+        ...
+
+    async def payload_for(self, connection: BackendConnection) -> bytes:
+        """Its payload for this connection, which is made ready for it first.
+
+        Raises:
+            ServerError: the connection cannot be made ready (a statement does not prepare there).
+        """
+        ...
+
+
+class TextRequest:
+    """A command whose bytes are the same for every connection."""
+
+    __slots__ = ("_payload", "command")
+
+    whole = False
+
+    def __init__(self, payload: bytes) -> None:
+        self._payload = payload
+        self.command = payload[0]
+
+    def on_response(self, connection: BackendConnection, data: bytes | bytearray) -> bytes | bytearray:
+        """The chunk as it is."""
+        return data
+
+    async def payload_for(self, connection: BackendConnection) -> bytes:
+        """The payload as it is."""
+        return self._payload
+
+
+class Executor:
+    """Runs a session's statements, one at a time.
+
+    Attributes:
+        connections: the session's two.
+        state: what it has set.
+        facts: what routing asks.
+        mode: how its server reads its text.
+        character_set: its character_set_client, if that needs care, else "".
+        last: the connection that ran the last statement.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: PacketStream,
+        client_capabilities: int,
+        connections: Connections,
+        backends: Backends,
+        state: SessionState,
+        facts: SessionFacts,
+        bounds: Bounds,
+        statistics: Statistics,
+    ) -> None:
+        self.connections = connections
+        self.state = state
+        self.facts = facts
+        self.character_set = ""
+        self.consistency = SessionConsistency()
+        self._client = client
+        self._client_capabilities = client_capabilities
+        self._backends = backends
+        self._views = backends.views
+        self._bounds = bounds
+        self._statistics = statistics
+        first = connections.writer or connections.reader
+        assert first is not None
+        self.last: BackendConnection = first
+        self.mode = LexerMode(server_version=version_number(first.server_version))
+        self._rewrites = not client_capabilities & Capability.SESSION_TRACK
+        self._deprecates_eof = bool(client_capabilities & Capability.DEPRECATE_EOF)
+        self.on_variables(first)
+
+    async def execute(self, statement: Statement, request: Request, sql: bytes = b"") -> None:
+        """Run a statement and answer the client.
+
+        Args:
+            statement: what it is.
+            request: the command.
+            sql: its text, to be repeated on other connections if it sets something.
+
+        Raises:
+            ProxyError: what the client is to be told instead; nothing was sent to it.
+            ServerError: likewise, from a server.
+            ClientGone: the client is gone.
+            PartlySent: the session cannot go on.
+        """
+        target = route(statement, self.facts).target
+        if target is Target.LOCAL:
+            if await self._run_locally(statement, request, sql):
+                return
+        elif target is Target.PREVIOUS:
+            if not self.last.leader and self.last is self.connections.reader and not self.last.closed:
+                await self._run(self.last, statement, request, sql)
+                return
+        elif target is Target.EITHER and not is_leader_only(statement.assignments):
+            connection = self.connections.any
+            if (
+                connection is not None
+                and not connection.leader
+                and await self._run_setting(statement, request, sql)
+            ):
+                return
+        await self._run_on_leader(statement, request, sql)
+
+    async def _run_setting(self, statement: Statement, request: Request, sql: bytes) -> bool:
+        """SET and USE while only the local connection is open; the leader's learns of it when it opens."""
+        connection = await self.connections.local()
+        if connection is None:
+            return False
+        try:
+            await self.connections.bring_up_to_date(connection)
+            await self._run(connection, statement, request, sql)
+        except (ConnectionLost, RemoteProtocolError):
+            await self.connections.drop(connection)
+            return False
+        return True
+
+    async def _run_locally(self, statement: Statement, request: Request, sql: bytes) -> bool:
+        """Run a read on the local MariaDB; false when the leader has to."""
+        connection = await self.connections.local()
+        if connection is None:
+            return False
+        if not await self._is_fresh():
+            self._statistics.stale_reads += 1
+            return False
+        try:
+            if connection.known_entries != self.state.last_number:
+                await self.connections.bring_up_to_date(connection)
+            return await self._run(connection, statement, request, sql, may_decline=True)
+        except (ConnectionLost, RemoteProtocolError):
+            await self.connections.drop(connection)
+        except ServerError:
+            pass  # it does not prepare here, or refuses a setting: the leader's word counts
+        self._statistics.local_failures += 1
+        return False
+
+    async def _is_fresh(self) -> bool:
+        """Whether the local MariaDB has applied what this session must see, waiting a bounded time."""
+        consistency = self.consistency
+        views = self._views
+        if consistency.leader_was_read:
+            consistency.on_position(await self._leader_position())
+        if views.current.applied_sequence >= consistency.required:
+            return True
+        with trio.move_on_after(self._bounds.replica_seconds):
+            await views.changes.wait_until(lambda: views.current.applied_sequence >= consistency.required)
+            return True
+        return False
+
+    async def _leader_position(self) -> int:
+        """How far the leader is, which is at least what its answers to this session showed."""
+        writer = self.connections.writer
+        if writer is not None and not writer.closed and writer.term == self._views.current.term:
+            try:
+                position = await writer.value("SELECT @@GLOBAL.gtid_binlog_pos")
+                return max((sequence_of(item) for item in (position or b"").decode().split(",")), default=0)
+            except (ConnectionLost, ServerError):
+                pass
+        return self._views.current.committed_sequence
+
+    async def _run_on_leader(self, statement: Statement, request: Request, sql: bytes) -> None:
+        retry_until = trio.current_time() + self._bounds.leader_seconds
+        while True:
+            term = self._views.current.term
+            writer = await self.connections.leader(rollback=statement.rollback)
+            try:
+                if writer.known_entries != self.state.last_number:
+                    await self.connections.bring_up_to_date(writer)
+                payload = await request.payload_for(writer)
+            except (ConnectionLost, RemoteProtocolError):
+                # Nothing was sent yet: once more, which finds the connection closed and says what was lost.
+                writer.closed = True
+                continue
+            autocommit = not self.facts.in_transaction
+            try:
+                done = await self._run_with_intent(writer, statement, request, payload, sql)
+            except (ConnectionLost, RemoteProtocolError) as error:
+                writer.closed = True
+                if statement.kind is Kind.READ and autocommit:
+                    continue
+                in_transaction, self.facts.in_transaction = self.facts.in_transaction, False
+                await self.connections.drop_writer()
+                self._raise_lost(statement, error, in_transaction=in_transaction)
+            if done:
+                return
+            # The leader is about to stop being one: nothing was executed, so the next one may.
+            with trio.move_on_at(retry_until) as scope:
+                await self._views.changes.wait_until(
+                    lambda seen=term: self._views.current.term != seen or not self._views.current.writable  # type: ignore[misc]
+                )
+            if scope.cancelled_caught:
+                raise NoLeader(self._bounds.leader_seconds, "the leader's MariaDB is read-only")
+
+    def _raise_lost(self, statement: Statement, error: Exception, *, in_transaction: bool) -> None:
+        if in_transaction and statement.kind in (Kind.READ, Kind.WRITE, Kind.DIAGNOSTICS):
+            # Rolled back with its connection. Only a COMMIT, or what commits by itself, may have been done.
+            self._statistics.transactions_lost += 1
+            raise ProxyError(
+                1213,
+                "40001",
+                "The cluster's leader was lost in the middle of this transaction, which is rolled back: "
+                "try it again",
+            ) from error
+        self._statistics.outcomes_unknown += 1
+        raise OutcomeUnknown(
+            "The connection to the cluster's leader broke before it answered: whether the statement was "
+            "carried out is unknown; look before trying again"
+        ) from error
+
+    async def _run_with_intent(
+        self, writer: BackendConnection, statement: Statement, request: Request, payload: bytes, sql: bytes
+    ) -> bool:
+        may_decline = not self.facts.in_transaction
+        if not statement.intent:
+            return await self._send(writer, statement, request, payload, sql, may_decline=may_decline)
+        number = writer.connection_id
+        try:
+            await self._backends.intent_begin(number)
+        except ControlLost as error:
+            raise ProxyError(
+                ER_READ_ONLY_SERVER,
+                "HY000",
+                f"The cluster is not ready for this statement, which was not executed ({error}): try again",
+            ) from error
+        finished = False
+        try:
+            done = await self._send(writer, statement, request, payload, sql, may_decline=may_decline)
+            finished = True
+            return done
+        finally:
+            # A node that is gone needs no telling: its workers' marks stay.
+            with (
+                trio.CancelScope(shield=True),
+                trio.move_on_after(self._bounds.open_seconds),
+                contextlib.suppress(ControlLost),
+            ):
+                await self._backends.intent_end(number, finished=finished)
+
+    async def _run(
+        self,
+        connection: BackendConnection,
+        statement: Statement,
+        request: Request,
+        sql: bytes,
+        *,
+        may_decline: bool = False,
+    ) -> bool:
+        payload = await request.payload_for(connection)
+        return await self._send(connection, statement, request, payload, sql, may_decline=may_decline)
+
+    async def _send(
+        self,
+        connection: BackendConnection,
+        statement: Statement,
+        request: Request,
+        payload: bytes,
+        sql: bytes,
+        *,
+        may_decline: bool,
+    ) -> bool:
+        """Send a command and relay its response; false when it was declined and another must run it."""
+        tracker, command = connection.tracker, request.command
+        self.last = connection
+        await connection.packets.command(payload)
+        tracker.begin(command)
+        rewriter = None
+        if self._rewrites and (self._deprecates_eof or not statement.one_result) and command in _RESULTS:
+            rewriter = Rewriter(connection.capabilities, self._client_capabilities)
+        data, sent = await relay_response(connection, self._client, rewriter, whole=request.whole)
+        error = tracker.error
+        if error is not None and may_decline and not sent and self._is_declined(connection, error):
+            return False
+        if connection.leader:
+            self._statistics.leader_statements += 1
+            if command != Command.STMT_PREPARE:
+                await self._after_leader(connection, statement, sql, sent=sent)
+        else:
+            self._statistics.local_statements += 1
+            if error is None and statement.kind is Kind.SETTINGS:
+                await self._note_state(connection, statement, sql)
+        data = request.on_response(connection, data)
+        if self._rewrites and rewriter is None and command != Command.STMT_PREPARE and is_lone_ok(data):
+            ok = rewrite_ok(bytes(data[4:]), connection.capabilities, self._client_capabilities)
+            data = packet(ok, data[3])
+        try:
+            await self._client.send_raw(data)
+        except ConnectionLost as lost:
+            raise ClientGone from lost
+        return True
+
+    def _is_declined(self, connection: BackendConnection, error: ServerError) -> bool:
+        if connection.leader:
+            # A leader's MariaDB that is read-only is being demoted. A user's own read-only transaction
+            # gives 1792, and is nobody's business.
+            return error.errno == ER_READ_ONLY_SERVER and "read-only" in error.message
+        if error.errno in MISJUDGED:
+            self._statistics.misjudged_reads += 1
+            return True
+        # A temporary table that a function or trigger made is on the leader only.
+        return error.errno == ER_NO_SUCH_TABLE and self.connections.writer is not None
+
+    async def _after_leader(
+        self, writer: BackendConnection, statement: Statement, sql: bytes, *, sent: bool
+    ) -> None:
+        tracker = writer.tracker
+        status, error = tracker.status, tracker.error
+        if error is None:
+            self.facts.in_transaction = bool(status & _IN_TRANS)
+            self.facts.autocommit = bool(status & _AUTOCOMMIT)
+        elif self.facts.in_transaction and (statement.intent or error.errno in _MAY_ROLL_BACK):
+            await self._ask_transaction(writer)
+        gtid = tracker.gtid
+        if error is None or statement.effects & Effect.PERHAPS_TEMPORARY_TABLES:
+            await self._note_state(writer, statement, sql)
+        if gtid is None and statement.may_write and status & _STATE_CHANGED and error is None:
+            # A response with rows has no room for it; the flag says that something changed.
+            gtid = await self._ask_gtid(writer)
+        if gtid is None or gtid == writer.last_gtid:
+            self.consistency.on_leader_read(self._views.current.committed_sequence)
+            return
+        writer.last_gtid = gtid
+        sequence = sequence_of(gtid)
+        if not self._views.is_committed(sequence, writer.term):
+            await self._wait_committed(sequence, writer.term, sent=sent)
+        self.consistency.on_written(sequence)
+        if not statement.one_result:
+            self.consistency.on_leader_read(self._views.current.committed_sequence)
+
+    async def _wait_committed(self, sequence: int, term: int, *, sent: bool) -> None:
+        views = self._views
+        await views.changes.wait_until(
+            lambda: views.is_committed(sequence, term) or views.current.term != term
+        )
+        if views.is_committed(sequence, term):
+            return
+        self._statistics.outcomes_unknown += 1
+        self.facts.in_transaction = False
+        await self.connections.drop_writer()
+        if sent:
+            raise PartlySent
+        raise OutcomeUnknown(
+            "The cluster's leader changed before a majority was known to hold this change: whether it is "
+            "kept is unknown; look before trying again"
+        )
+
+    async def _ask_gtid(self, writer: BackendConnection) -> str | None:
+        status = writer.tracker.status
+        try:
+            value = await writer.value("SELECT @@last_gtid")
+        except (ConnectionLost, ServerError):
+            return None
+        writer.tracker.status = status
+        return value.decode() if value else None
+
+    async def _ask_transaction(self, writer: BackendConnection) -> None:
+        """An error may have ended the transaction, and carries no status to say so."""
+        try:
+            self.facts.in_transaction = await writer.value("SELECT @@in_transaction") == b"1"
+        except (ConnectionLost, ServerError):
+            writer.closed = True
+
+    async def _note_state(self, connection: BackendConnection, statement: Statement, sql: bytes) -> None:
+        """Remember what a statement left behind."""
+        changes = connection.tracker.changes
+        if changes is not None:
+            if changes.schema is not None:
+                self._note_schema(connection, changes.schema)
+            if changes.variables:
+                connection.note_changes()
+                if _OWN_VARIABLES & changes.variables.keys():
+                    self.on_variables(connection)
+                if not statement.assignments:
+                    self._note_hidden_changes(connection, changes.variables)
+        status = connection.tracker.status
+        if bool(status & _NO_BACKSLASH_ESCAPES) == self.mode.backslash_escapes:
+            self.on_variables(connection)
+        if statement.effects:
+            self.state.effects |= statement.effects & ~(Effect.UNLOCKS_TABLES | Effect.TRACKING)
+            if statement.effects & Effect.UNLOCKS_TABLES:
+                self.state.effects &= ~Effect.TABLE_LOCKS
+            self.facts.effects = self.state.effects
+        if statement.assignments:
+            await self._note_assignments(connection, statement, sql)
+
+    async def _note_assignments(
+        self, connection: BackendConnection, statement: Statement, sql: bytes
+    ) -> None:
+        if not connection.leader:
+            self.facts.autocommit = bool(connection.tracker.status & _AUTOCOMMIT)
+        if statement.kind is Kind.SETTINGS:
+            self.state.add_settings(statement.assignments, sql)
+        elif names_of(statement.assignments):
+            await self._note_values(connection, statement.assignments)
+        connection.known_entries = self.state.last_number
+        if statement.effects & Effect.TRACKING:
+            # Our own entries follow the client's, so that this connection needs telling too.
+            self.state.add_command("TRACKING", bytes((Command.QUERY,)) + KEEP_TRACKING.encode())
+            await self.connections.bring_up_to_date(connection)
+
+    async def _note_values(self, connection: BackendConnection, assignments: tuple[Assignment, ...]) -> None:
+        """A SET whose values only the leader knows: ask for them, so that others can be told."""
+        names = sorted(_variable_name(name) for name in names_of(assignments) if name != "ROLE")
+        if not names:
+            return
+        status = connection.tracker.status
+        columns = ", ".join(f"@@SESSION.{name}" for name in names)
+        try:
+            rows = await connection.run((bytes((Command.QUERY,)) + f"SELECT {columns}".encode(),))
+        except ServerError:
+            # A name that has no session value; the statement would have failed if it mattered.
+            return
+        connection.tracker.status = status
+        for name, value in zip(names, rows[0] if rows else (), strict=False):
+            self._add_value(name, value)
+
+    def _note_hidden_changes(self, connection: BackendConnection, variables: dict[bytes, bytes]) -> None:
+        """Variables that a procedure or the like has set, as session tracking tells."""
+        for name, value in variables.items():
+            if name not in (b"session_track_system_variables",):
+                self._add_value(name.decode("ascii", "replace").upper(), value)
+        connection.known_entries = self.state.last_number
+
+    def _add_value(self, name: str, value: bytes | None) -> None:
+        assignment = Assignment(scope=_SESSION, name=name, constant=True)
+        self.state.add_settings((assignment,), f"SET {name}=".encode() + _value_literal(value))
+
+    def _note_schema(self, connection: BackendConnection, schema: bytes) -> None:
+        if schema:
+            self.state.add_schema(schema)
+        connection.known_entries = self.state.last_number
+        self.facts.system_schema = schema.decode("latin-1").upper() in SYSTEM_SCHEMAS
+
+    def on_variables(self, connection: BackendConnection) -> None:
+        """Take over what decides how the session's text is read."""
+        sql_mode = connection.variables.get(b"sql_mode", b"").decode("latin-1").upper().split(",")
+        character_set = connection.variables.get(b"character_set_client", b"").decode("latin-1")
+        self.character_set = character_set if is_multibyte_unsafe(character_set) else ""
+        self.mode = LexerMode(
+            backslash_escapes=not connection.tracker.status & _NO_BACKSLASH_ESCAPES
+            and "NO_BACKSLASH_ESCAPES" not in sql_mode,
+            ansi_quotes="ANSI_QUOTES" in sql_mode,
+            server_version=self.mode.server_version,
+        )
+        if "ORACLE" in sql_mode:
+            self.facts.foreign_syntax = "the session speaks Oracle's dialect"
+        elif self.character_set:
+            self.facts.foreign_syntax = f"the session's text is {self.character_set}"
+        else:
+            self.facts.foreign_syntax = ""
+
+
+def version_number(server_version: str) -> int:
+    """A server's version as executable comments write it, e.g. 101119 for "5.5.5-10.11.19-MariaDB-log"."""
+    found = re.match(r"(?:5\.5\.5-)?(\d+)\.(\d+)\.(\d+)", server_version)
+    if found is None:
+        return 101100
+    major, minor, patch = (int(part) for part in found.groups())
+    return major * 10000 + minor * 100 + patch
+
+
+def _variable_name(name: str) -> str:
+    return {"TRANSACTION ISOLATION": "TX_ISOLATION", "TRANSACTION READ": "TX_READ_ONLY"}.get(name, name)
+
+
+def _value_literal(value: bytes | None) -> bytes:
+    if value is None:
+        return b"NULL"
+    if re.fullmatch(rb"-?\d+(\.\d+)?", value):
+        return value
+    # No backslash, no quote in any variable's value that is worth keeping; doubling the quote is right in
+    # every sql_mode.
+    return b"'" + value.replace(b"'", b"''") + b"'"

@@ -1,0 +1,160 @@
+"""Accepting clients: bounded in number, bounded in time until they are logged in."""
+
+import contextlib
+import itertools
+import socket
+from collections.abc import Sequence
+
+import trio
+
+from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerError
+from wolfscale.mysql.proxy_protocol import build_local, build_v1
+from wolfscale.mysql.results import build_error
+from wolfscale.mysql.transport import PacketStream
+from wolfscale.proxy.backend import RECEIVE_BYTES, Backends
+from wolfscale.proxy.classify import Classifier
+from wolfscale.proxy.connections import Bounds
+from wolfscale.proxy.errors import ProxyError
+from wolfscale.proxy.handshake import LogInRefused, relay_log_in
+from wolfscale.proxy.session import Session
+from wolfscale.proxy.statistics import Statistics
+
+ER_CON_COUNT_ERROR = 1040
+ER_HANDSHAKE_ERROR = 1043
+MAX_SESSIONS = 2000
+MAX_LOG_INS = 256
+"""Connections of one worker that are logging in at a time; more wait for their turn, up to the time-out."""
+
+
+class Listener:
+    """Serves clients on listening sockets.
+
+    Attributes:
+        statistics: counters.
+    """
+
+    def __init__(
+        self,
+        backends: Backends,
+        *,
+        bounds: Bounds | None = None,
+        max_sessions: int = MAX_SESSIONS,
+        max_log_ins: int = MAX_LOG_INS,
+    ) -> None:
+        self.statistics = Statistics()
+        self._backends = backends
+        self._bounds = bounds or Bounds()
+        self._max_sessions = max_sessions
+        self._log_ins = trio.Semaphore(max_log_ins)
+        self._classifier = Classifier(node_account=backends.views.current.node_account)
+        self._sessions: dict[int, Session] = {}
+        self._numbers = itertools.count(1)
+
+    async def serve(
+        self,
+        sockets: Sequence[socket.socket],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Accept clients until cancelled, which closes all their sessions.
+
+        Args:
+            sockets: listening already, non-blocking or not.
+            task_status: started when clients may connect.
+        """
+        listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(item)) for item in sockets]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._fence)
+            await nursery.start(trio.serve_listeners, self._on_client, listeners)
+            task_status.started()
+
+    async def _fence(self) -> None:
+        """After a change of term, cut the connections to old leaders once they have had time to answer."""
+        views = self._backends.views
+        term = views.current.term
+        async with trio.open_nursery() as nursery:
+            while True:
+                await views.changes.wait_until(lambda seen=term: views.current.term != seen)  # type: ignore[misc]
+                term = views.current.term
+                self._classifier.node_account = views.current.node_account
+                nursery.start_soon(self._cut_before, term)
+
+    async def _cut_before(self, term: int) -> None:
+        await trio.sleep(self._bounds.fence_seconds)
+        for session in list(self._sessions.values()):
+            await session.connections.fence(term)
+
+    async def _on_client(self, stream: trio.SocketStream) -> None:
+        statistics = self.statistics
+        client = PacketStream(stream, receive_bytes=RECEIVE_BYTES)
+        if statistics.sessions >= self._max_sessions:
+            statistics.refused_connections += 1
+            await _tell(client, ER_CON_COUNT_ERROR, "08004", "Too many connections", sequence=0)
+            return
+        statistics.sessions += 1
+        statistics.sessions_total += 1
+        try:
+            with contextlib.suppress(OSError):
+                stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            session = await self._log_in(client, stream)
+            if session is not None:
+                number = next(self._numbers)
+                self._sessions[number] = session
+                try:
+                    await session.run()
+                finally:
+                    del self._sessions[number]
+        finally:
+            statistics.sessions -= 1
+            statistics.classified_from_cache = self._classifier.hits
+            statistics.classified_anew = self._classifier.misses
+            await client.aclose_forcefully()
+
+    async def _log_in(self, client: PacketStream, stream: trio.SocketStream) -> Session | None:
+        try:
+            with trio.fail_after(self._bounds.log_in_seconds):
+                async with self._log_ins:
+                    logged_in = await relay_log_in(client, self._backends, _proxy_header(stream))
+            return Session(
+                client,
+                logged_in,
+                backends=self._backends,
+                classifier=self._classifier,
+                statistics=self.statistics,
+                bounds=self._bounds,
+            )
+        except LogInRefused:
+            pass
+        except ProxyError as error:
+            await _tell(client, error.errno, error.sqlstate, str(error))
+        except RemoteProtocolError as error:
+            await _tell(client, error.errno, error.sqlstate, str(error))
+        except ServerError as error:
+            await _tell(client, error.errno, error.sqlstate, error.message)
+        except trio.TooSlowError:
+            message = "No log-in within the time allowed, or no MariaDB to log in to: is the cluster up?"
+            await _tell(client, ER_HANDSHAKE_ERROR, "08S01", message)
+        except ConnectionLost:
+            pass
+        self.statistics.log_ins_failed += 1
+        return None
+
+
+def _proxy_header(stream: trio.SocketStream) -> bytes:
+    try:
+        if stream.socket.family not in (socket.AF_INET, socket.AF_INET6):
+            return build_local()
+        return build_v1(stream.socket.getpeername()[:2], stream.socket.getsockname()[:2])
+    except OSError as error:
+        raise ConnectionLost("the client is gone") from error
+
+
+async def _tell(
+    client: PacketStream, errno: int, sqlstate: str, message: str, *, sequence: int | None = None
+) -> None:
+    """Send an error to a client that is not logged in, if it still listens; then say that nothing follows."""
+    with contextlib.suppress(ConnectionLost), trio.move_on_after(2):
+        await client.write(build_error(errno, sqlstate, message), sequence=sequence)
+        if isinstance(client.stream, trio.SocketStream):
+            with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await client.stream.send_eof()

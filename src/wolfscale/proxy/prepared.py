@@ -1,0 +1,287 @@
+"""Statements of the binary protocol: the client's ids, and each connection's own.
+
+A statement is prepared where it would run, and again on the other connection when it is first needed there.
+Parameter types come with a client's first execution only, so they are kept for the connection that has not
+heard them. Cursors and long data stay on the leader's connection.
+"""
+
+import contextlib
+import itertools
+from dataclasses import dataclass, replace
+
+from wolfscale.mysql.commands import BULK_SEND_TYPES, LAST_PREPARED_STATEMENT, statement_id, with_statement_id
+from wolfscale.mysql.constants import Command
+from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerError
+from wolfscale.proxy.backend import BackendConnection
+from wolfscale.proxy.errors import ProxyError
+from wolfscale.proxy.execution import Executor
+from wolfscale.proxy.statement import Kind, Statement
+
+ER_UNKNOWN_STMT_HANDLER = 1243
+ER_UNSUPPORTED_PS = 1295
+ER_STMT_HAS_NO_OPEN_CURSOR = 1421
+ER_MAX_PREPARED_STMT_COUNT_REACHED = 1461
+MAX_STATEMENTS = 16_382
+"""MariaDB's own max_prepared_stmt_count, here of one session."""
+
+_EXECUTE_HEAD_BYTES = 10
+"""Command, statement id, flags, iteration count: what precedes the NULL bitmap."""
+_BULK_HEAD_BYTES = 7
+
+_PREPARING = {
+    kind: Statement(kind=kind, reason="prepares a statement")
+    for kind in (Kind.READ, Kind.SETTINGS, Kind.OTHER)
+}
+_FETCHING = Statement(kind=Kind.OTHER, reason="fetches from a cursor")
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A statement that the client has prepared.
+
+    Attributes:
+        parameters: how many it has.
+        types: two bytes each, as the client bound them last; b"" before its first execution.
+        long_data: parts of parameters were sent, to the leader's connection.
+        failure: why that did not work; told at the execution, since sending has no answer.
+        cursor: the connection on which its cursor was opened.
+    """
+
+    sql: bytes
+    statement: Statement
+    parameters: int = 0
+    types: bytes = b""
+    long_data: bool = False
+    failure: ProxyError | ServerError | None = None
+    cursor: BackendConnection | None = None
+
+
+class _PrepareRequest:
+    whole = True
+    command = int(Command.STMT_PREPARE)
+
+    def __init__(self, number: int, prepared: Prepared) -> None:
+        self._number = number
+        self._prepared = prepared
+        self.succeeded = False
+
+    async def payload_for(self, connection: BackendConnection) -> bytes:
+        return bytes((self.command,)) + self._prepared.sql
+
+    def on_response(self, connection: BackendConnection, data: bytes | bytearray) -> bytes | bytearray:
+        tracker = connection.tracker
+        if tracker.error is not None:
+            return data
+        self.succeeded = True
+        self._prepared.parameters = tracker.parameters
+        connection.statement_ids[self._number] = tracker.statement_id
+        # Packet header, status byte, then the id.
+        return bytes(data[:5]) + self._number.to_bytes(4, "little") + bytes(data[9:])
+
+
+class _ExecuteRequest:
+    whole = False
+
+    def __init__(self, number: int, prepared: Prepared, payload: bytes) -> None:
+        self._number = number
+        self._prepared = prepared
+        self._payload = payload
+        self.command = payload[0]
+
+    async def payload_for(self, connection: BackendConnection) -> bytes:
+        own = await prepared_id(connection, self._number, self._prepared)
+        if self.command == Command.STMT_BULK_EXECUTE:
+            payload = self._bulk_with_types(connection)
+        elif self.command == Command.STMT_EXECUTE:
+            payload = self._with_types(connection)
+        else:
+            payload = self._payload
+        return with_statement_id(payload, own)
+
+    def _with_types(self, connection: BackendConnection) -> bytes:
+        payload, count = self._payload, self._prepared.parameters
+        flag = _EXECUTE_HEAD_BYTES + (count + 7) // 8
+        if not count or len(payload) <= flag:
+            return payload
+        if payload[flag]:
+            types = payload[flag + 1 : flag + 1 + 2 * count]
+            self._prepared.types = types
+        else:
+            types = self._prepared.types
+            if types and connection.types_sent.get(self._number) != types:
+                payload = payload[:flag] + b"\x01" + types + payload[flag + 1 :]
+        connection.types_sent[self._number] = types
+        return payload
+
+    def _bulk_with_types(self, connection: BackendConnection) -> bytes:
+        payload, count = self._payload, self._prepared.parameters
+        if len(payload) < _BULK_HEAD_BYTES:
+            raise RemoteProtocolError("a bulk execution without flags")
+        flags = int.from_bytes(payload[5:7], "little")
+        if flags & BULK_SEND_TYPES:
+            types = payload[_BULK_HEAD_BYTES : _BULK_HEAD_BYTES + 2 * count]
+            self._prepared.types = types
+        else:
+            types = self._prepared.types
+            if types and connection.types_sent.get(self._number) != types:
+                head = payload[:5] + (flags | BULK_SEND_TYPES).to_bytes(2, "little")
+                payload = head + types + payload[_BULK_HEAD_BYTES:]
+        connection.types_sent[self._number] = types
+        return payload
+
+    def on_response(self, connection: BackendConnection, data: bytes | bytearray) -> bytes | bytearray:
+        return data
+
+
+async def prepared_id(connection: BackendConnection, number: int, prepared: Prepared) -> int:
+    """This connection's id of a statement, which is prepared on it if need be.
+
+    Raises:
+        ServerError: it does not prepare there.
+        ConnectionLost: the connection is gone.
+    """
+    own = connection.statement_ids.get(number)
+    if own is None:
+        status = connection.tracker.status
+        await connection.run((bytes((Command.STMT_PREPARE,)) + prepared.sql,))
+        connection.tracker.status = status
+        own = connection.statement_ids[number] = connection.tracker.statement_id
+    return own
+
+
+class PreparedStatements:
+    """The prepared statements of a session."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._statements: dict[int, Prepared] = {}
+        self._numbers = itertools.count(1)
+        self._last = 0
+
+    def clear(self) -> None:
+        """Forget all, as the servers did after COM_RESET_CONNECTION or COM_CHANGE_USER."""
+        self._statements.clear()
+        self._last = 0
+
+    async def prepare(self, statement: Statement, sql: bytes) -> None:
+        """COM_STMT_PREPARE.
+
+        Raises:
+            ProxyError: refused, or too many.
+        """
+        self._last = 0
+        if statement.refusal is not None:
+            raise statement.refusal.error()
+        if statement.source is not None:
+            raise ProxyError(
+                ER_UNSUPPORTED_PS,
+                "HY000",
+                "This command is not supported in the prepared statement protocol yet",
+            )
+        if len(self._statements) >= MAX_STATEMENTS:
+            raise ProxyError(
+                ER_MAX_PREPARED_STMT_COUNT_REACHED,
+                "42000",
+                f"Can't create more than {MAX_STATEMENTS} prepared statements in one session; close some",
+            )
+        number = next(self._numbers) & 0x7FFFFFFF
+        prepared = Prepared(sql, statement)
+        request = _PrepareRequest(number, prepared)
+        kind = statement.kind if statement.kind in _PREPARING else Kind.OTHER
+        await self._executor.execute(_PREPARING[kind], request)
+        if request.succeeded:
+            self._statements[number] = prepared
+            self._last = number
+
+    def _find(self, payload: bytes, where: str) -> tuple[int, Prepared]:
+        number = statement_id(payload)
+        if number == LAST_PREPARED_STATEMENT:
+            number = self._last
+        prepared = self._statements.get(number)
+        if prepared is None:
+            raise ProxyError(
+                ER_UNKNOWN_STMT_HANDLER,
+                "HY000",
+                f"Unknown prepared statement handler ({number}) given to {where}",
+            )
+        return number, prepared
+
+    async def execute(self, payload: bytes) -> None:
+        """COM_STMT_EXECUTE and COM_STMT_BULK_EXECUTE."""
+        number, prepared = self._find(payload, "EXECUTE")
+        bulk = payload[0] == Command.STMT_BULK_EXECUTE
+        if not bulk and len(payload) < _EXECUTE_HEAD_BYTES:
+            raise RemoteProtocolError("an execution that is cut short")
+        failure, prepared.failure = prepared.failure, None
+        long_data, prepared.long_data = prepared.long_data, False
+        if failure is not None:
+            raise failure
+        statement = prepared.statement
+        cursor = not bulk and payload[5] != 0
+        if cursor or long_data or bulk:
+            kind = statement.kind if statement.kind is not Kind.READ else Kind.OTHER
+            statement = replace(statement, kind=kind, one_result=statement.one_result and not bulk)
+        await self._executor.execute(statement, _ExecuteRequest(number, prepared, payload), prepared.sql)
+        prepared.cursor = self._executor.last if cursor else None
+
+    async def fetch(self, payload: bytes) -> None:
+        """COM_STMT_FETCH."""
+        number, prepared = self._find(payload, "FETCH")
+        cursor = prepared.cursor
+        if cursor is None or cursor is not self._executor.connections.writer or cursor.closed:
+            raise ProxyError(
+                ER_STMT_HAS_NO_OPEN_CURSOR, "HY000", f"The statement ({number}) has no open cursor."
+            )
+        await self._executor.execute(_FETCHING, _ExecuteRequest(number, prepared, payload))
+
+    async def send_long_data(self, payload: bytes) -> None:
+        """COM_STMT_SEND_LONG_DATA, which has no answer."""
+        prepared = self._statements.get(statement_id(payload))
+        if prepared is None or prepared.failure is not None:
+            return
+        number = statement_id(payload)
+        prepared.long_data = True
+        connections = self._executor.connections
+        try:
+            writer = await connections.leader()
+            await connections.bring_up_to_date(writer)
+            own = await prepared_id(writer, number, prepared)
+            await writer.packets.command(with_statement_id(payload, own))
+        except (ProxyError, ServerError) as error:
+            prepared.failure = error
+        except (ConnectionLost, RemoteProtocolError):
+            connections.mark_broken()
+            prepared.failure = ProxyError(
+                1158, "08S01", "The connection to the leader broke while a parameter was sent: try again"
+            )
+
+    async def close(self, payload: bytes) -> None:
+        """COM_STMT_CLOSE, which has no answer."""
+        number = statement_id(payload)
+        if self._statements.pop(number, None) is None:
+            return
+        connections = self._executor.connections
+        for connection in (connections.writer, connections.reader):
+            if connection is None or connection.closed:
+                continue
+            connection.types_sent.pop(number, None)
+            own = connection.statement_ids.pop(number, None)
+            if own is not None:
+                with contextlib.suppress(ConnectionLost):
+                    await connection.packets.command(with_statement_id(payload, own))
+
+    async def reset(self, payload: bytes) -> None:
+        """COM_STMT_RESET: the caller answers OK.
+
+        Raises:
+            ServerError: a server's error.
+        """
+        number, prepared = self._find(payload, "RESET")
+        prepared.long_data = False
+        prepared.failure = prepared.cursor = None
+        connections = self._executor.connections
+        for connection in (connections.writer, connections.reader):
+            own = connection.statement_ids.get(number) if connection is not None else None
+            if connection is not None and own is not None and not connection.closed:
+                with contextlib.suppress(ConnectionLost):
+                    await connection.run((with_statement_id(payload[:5], own),))

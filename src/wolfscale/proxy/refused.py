@@ -1,0 +1,274 @@
+"""Statements that the cluster does not let through, for any account, and why.
+
+A table: what is matched, and the reason that the client reads. It is matched against tokens at every place
+where a statement may begin, so that comments, executable comments, SET lists, SET STATEMENT, compound
+statements, bodies of procedures and several statements in one text hide nothing. What a procedure that was
+created elsewhere does when it is called is not seen here; it needs the privileges that an application's
+account does not have (BINLOG ADMIN, REPLICATION SLAVE ADMIN, ...).
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from wolfscale.proxy.errors import RefusedStatement
+from wolfscale.proxy.lexer import LexerMode, Token, TokenKind, tokenize
+from wolfscale.proxy.settings import Assignment, Scope, parse_assignments, split_list
+
+ER_SPECIFIC_ACCESS_DENIED = 1227
+ER_NOT_SUPPORTED_YET = 1235
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a statement is refused."""
+
+    reason: str
+    errno: int = ER_SPECIFIC_ACCESS_DENIED
+
+    def error(self) -> RefusedStatement:
+        """The error to answer with."""
+        return RefusedStatement(self.errno, "42000", f"WolfScale does not allow this: {self.reason}")
+
+
+_REPLICATION = Refusal(
+    "replication and the binary log are the cluster's own business; see `wolfscale status` and its commands"
+)
+_SHUTDOWN = Refusal(
+    "an orderly shutdown of one server would commit what no majority holds; stop the node's service instead"
+)
+_KILL = Refusal(
+    "KILL of a session that waits for its majority would commit without it; let max_statement_time end "
+    "statements, or kill the session on its node",
+    ER_NOT_SUPPORTED_YET,
+)
+_NODE_ACCOUNT = Refusal("that account belongs to the node itself; it is changed in the node's configuration")
+_PLUGIN = Refusal("plugins do not replicate; load them in the configuration of every node's MariaDB")
+_GLOBAL = Refusal(
+    "SET GLOBAL changes one server only and would be lost with the next leader; set it in the configuration "
+    "of every node's MariaDB",
+    ER_NOT_SUPPORTED_YET,
+)
+
+REFUSED_STATEMENTS: tuple[tuple[tuple[str, ...], Refusal], ...] = (
+    (("CHANGE", "MASTER"), _REPLICATION),
+    (("CHANGE", "REPLICATION"), _REPLICATION),
+    (("START", "SLAVE"), _REPLICATION),
+    (("START", "REPLICA"), _REPLICATION),
+    (("START", "ALL"), _REPLICATION),
+    (("STOP", "SLAVE"), _REPLICATION),
+    (("STOP", "REPLICA"), _REPLICATION),
+    (("STOP", "ALL"), _REPLICATION),
+    (("RESET", "SLAVE"), _REPLICATION),
+    (("RESET", "REPLICA"), _REPLICATION),
+    (("RESET", "MASTER"), _REPLICATION),
+    (("PURGE", "BINARY"), _REPLICATION),
+    (("PURGE", "MASTER"), _REPLICATION),
+    (("SHUTDOWN",), _SHUTDOWN),
+    (("KILL",), _KILL),
+    (("INSTALL",), _PLUGIN),
+    (("UNINSTALL",), _PLUGIN),
+)
+"""First words of statements, and why they are refused."""
+
+_OWN_LOG = "it would take this session's changes out of the log that keeps the servers identical"
+_OWN_GTID = "transaction ids are given by the cluster; two servers would differ without an error"
+
+REFUSED_VARIABLES: dict[str, str] = {
+    "SQL_LOG_BIN": _OWN_LOG,
+    "SKIP_REPLICATION": _OWN_LOG,
+    "BINLOG_FORMAT": "the log must hold rows, or replicas may compute other values",
+    "BINLOG_ROW_IMAGE": "the log must hold full rows",
+    "SERVER_ID": _OWN_GTID,
+    "PSEUDO_SLAVE_MODE": _OWN_LOG,
+    "READ_ONLY": "which server takes writes is decided by the cluster's election",
+    "SUPER_READ_ONLY": "which server takes writes is decided by the cluster's election",
+}
+"""Variables that no SET may touch in any scope; `_refused_variable` adds two families by prefix."""
+
+_FAMILIES = (
+    ("GTID_", _OWN_GTID),
+    ("RPL_SEMI_SYNC_", "the cluster's commits wait for a majority through it"),
+)
+
+
+def _refused_variable(name: str) -> Refusal | None:
+    reason = REFUSED_VARIABLES.get(name)
+    if reason is None:
+        reason = next((why for prefix, why in _FAMILIES if name.startswith(prefix)), None)
+    return Refusal(f"SET {name.lower()}: {reason}") if reason else None
+
+
+_ACCOUNT_HEADS = (
+    ("ALTER", "USER"),
+    ("CREATE", "USER"),
+    ("CREATE", "OR", "REPLACE", "USER"),
+    ("DROP", "USER"),
+    ("RENAME", "USER"),
+    ("GRANT",),
+    ("REVOKE",),
+)
+# Inside these a statement may begin behind any of the words, not only behind a semicolon.
+_STARTERS = frozenset(
+    {
+        "AS",
+        "ATOMIC",
+        "BEGIN",
+        "DATA",
+        "DETERMINISTIC",
+        "DO",
+        "ELSE",
+        "FOUND",
+        "IS",
+        "LOOP",
+        "REPEAT",
+        "ROW",
+        "SQL",
+        "SQLEXCEPTION",
+        "SQLWARNING",
+        "THEN",
+    }
+)
+_ROW_CHANGES = frozenset({"UPDATE", "INSERT", "REPLACE", "LOAD"})
+
+
+def starts_with(tokens: Sequence[Token], words: Sequence[str]) -> bool:
+    """Whether the text begins with these bare words."""
+    return len(tokens) >= len(words) and all(
+        token.kind is TokenKind.WORD and token.word == word
+        for token, word in zip(tokens, words, strict=False)
+    )
+
+
+def refusal_of(tokens: Sequence[Token], node_account: str = "") -> Refusal | None:
+    """Why a single statement is refused; None when it may pass.
+
+    Args:
+        tokens: the statement's, without the semicolon.
+        node_account: the name of the node's own account on its MariaDB, "" when there is none.
+    """
+    for words, refusal in REFUSED_STATEMENTS:
+        if starts_with(tokens, words) and not _is_harmless(tokens, words):
+            return refusal
+    if starts_with(tokens, ("SET",)):
+        return _set_refusal(tokens[1:], node_account)
+    if starts_with(tokens, ("PREPARE",)) or starts_with(tokens, ("EXECUTE", "IMMEDIATE")):
+        return _literal_refusal(tokens, node_account)
+    if node_account and any(starts_with(tokens, head) for head in _ACCOUNT_HEADS):
+        return _NODE_ACCOUNT if _names_account(tokens, node_account) else None
+    return None
+
+
+def _literal_refusal(tokens: Sequence[Token], node_account: str) -> Refusal | None:
+    """What the literal of PREPARE s FROM '...' or EXECUTE IMMEDIATE '...' says, in both ways to read it."""
+    for token in tokens[2:4]:
+        if token.kind is TokenKind.STRING:
+            for backslash_escapes in (True, False):
+                inner = tokenize(token.value, LexerMode(backslash_escapes, False, sys.maxsize))
+                refusal = compound_refusal(inner.tokens, node_account)
+                if refusal is not None:
+                    return refusal
+    return None
+
+
+def _is_harmless(tokens: Sequence[Token], words: tuple[str, ...]) -> bool:
+    # START ALL and STOP ALL are only statements about replicas when SLAVES or REPLICAS follows.
+    return words[-1] == "ALL" and (len(tokens) < 3 or tokens[2].word not in ("SLAVES", "REPLICAS"))
+
+
+def compound_refusal(tokens: Sequence[Token], node_account: str = "") -> Refusal | None:
+    """Why something inside a compound statement or a stored program is refused; None when nothing is."""
+    for start in _statement_starts(tokens):
+        end = next(
+            (
+                number
+                for number in range(start, len(tokens))
+                if tokens[number].kind is TokenKind.SYMBOL and tokens[number].word == ";"
+            ),
+            len(tokens),
+        )
+        refusal = refusal_of(tokens[start:end], node_account)
+        if refusal is not None:
+            return refusal
+    return None
+
+
+def _statement_starts(tokens: Sequence[Token]) -> Iterator[int]:
+    yield 0
+    changes_rows = False
+    for number, token in enumerate(tokens):
+        word = token.word
+        if token.kind is TokenKind.SYMBOL:
+            if word not in (";", ":", ")"):
+                continue
+            changes_rows = changes_rows and word == ")"
+        elif token.kind is not TokenKind.WORD:
+            continue
+        elif word in _ROW_CHANGES:
+            changes_rows = True
+            continue
+        elif word == "SET":
+            # Behind HANDLER FOR ... and a header's properties there is no word to go by: every SET is a
+            # statement but that of UPDATE, INSERT, LOAD and CHARACTER SET.
+            if not changes_rows and number and tokens[number - 1].word not in ("CHARACTER", "CHAR"):
+                yield number
+            continue
+        elif word not in _STARTERS:
+            continue
+        else:
+            changes_rows = False
+        if number + 1 < len(tokens):
+            yield number + 1
+
+
+def _set_refusal(tokens: Sequence[Token], node_account: str) -> Refusal | None:
+    if starts_with(tokens, ("STATEMENT",)):
+        split = next((number for number, token in enumerate(tokens) if token.word == "FOR"), len(tokens))
+        return _assignments_refusal(tokens[1:split], node_account) or refusal_of(
+            tokens[split + 1 :], node_account
+        )
+    return _assignments_refusal(tokens, node_account)
+
+
+def _assignments_refusal(tokens: Sequence[Token], node_account: str) -> Refusal | None:
+    assignments = parse_assignments(tokens)
+    if assignments is None:
+        # The server will not understand it either; if it does, no refused name may be among it.
+        for item in split_list(tokens):
+            for token in item:
+                refusal = _refused_variable(token.name)
+                if refusal is not None:
+                    return refusal
+        return None
+    refusals = (_assignment_refusal(assignment, node_account) for assignment in assignments)
+    return next((refusal for refusal in refusals if refusal is not None), None)
+
+
+def _assignment_refusal(assignment: Assignment, node_account: str) -> Refusal | None:
+    if assignment.scope in (Scope.SESSION, Scope.GLOBAL):
+        refusal = _refused_variable(assignment.name)
+        if refusal is not None:
+            return refusal
+    if assignment.scope is Scope.GLOBAL:
+        return _GLOBAL
+    if assignment.scope is Scope.ACCOUNT and node_account and _names_account(assignment.tokens, node_account):
+        return _NODE_ACCOUNT
+    return None
+
+
+def _names_account(tokens: Sequence[Token], account: str) -> bool:
+    """Whether an account name stands at a place where account names may stand.
+
+    That is a string, quoted or bare word equal to it that no `@` precedes (a host) and no `.` is next to (a
+    schema). Bare words compare without case, since the lexer upper-cases them: MariaDB's user names do not.
+    """
+    for number, token in enumerate(tokens):
+        before = tokens[number - 1].word if number else ""
+        after = tokens[number + 1].word if number + 1 < len(tokens) else ""
+        if before in ("@", ".") or after == "." or before in ("BY", "AS", "ON"):
+            continue
+        if token.kind is TokenKind.WORD and token.word == account.upper():
+            return True
+        if token.kind in (TokenKind.STRING, TokenKind.QUOTED) and token.value == account:
+            return True
+    return False

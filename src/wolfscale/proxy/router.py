@@ -1,0 +1,78 @@
+"""Where a statement runs: a pure function of what it is and what its session has open."""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from wolfscale.proxy.statement import Effect, Kind, Statement
+
+
+class Target(Enum):
+    """Which of a session's two connections takes a statement."""
+
+    LOCAL = auto()
+    """The node's own MariaDB, once it has applied what the session must see."""
+    LEADER = auto()
+    PREVIOUS = auto()
+    """Whichever ran the statement before."""
+    EITHER = auto()
+    """The leader's if it is open, else the local one: session settings, which the other one learns later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A target and why."""
+
+    target: Target
+    reason: str
+
+
+@dataclass(slots=True, kw_only=True)
+class SessionFacts:
+    """What of a session forbids reads beside the leader.
+
+    Attributes:
+        autocommit: whether each statement is its own transaction.
+        in_transaction: whether one is open.
+        effects: what earlier statements left on the leader.
+        system_schema: whether the default schema is a system schema, whose tables need no qualifying then.
+        foreign_syntax: why the session's text is not read as usual (Oracle mode, a character set), or "".
+    """
+
+    autocommit: bool = True
+    in_transaction: bool = False
+    effects: Effect = Effect.NONE
+    system_schema: bool = False
+    foreign_syntax: str = ""
+
+
+_PINNED = int(Effect.TEMPORARY_TABLES | Effect.PERHAPS_TEMPORARY_TABLES | Effect.TABLE_LOCKS)
+_LEADER = Route(Target.LEADER, "only plain reads leave the leader")
+_LOCAL = Route(Target.LOCAL, "a plain read outside a transaction")
+_PREVIOUS = Route(Target.PREVIOUS, "asks about the session's previous statement")
+_EITHER = Route(Target.EITHER, "session settings hold on both connections")
+
+
+def route(statement: Statement, facts: SessionFacts) -> Route:
+    """Decide where a statement runs."""
+    kind = statement.kind
+    if kind is Kind.READ:
+        if not facts.in_transaction and facts.autocommit:
+            if not int(facts.effects) & _PINNED and not facts.system_schema and not facts.foreign_syntax:
+                return _LOCAL
+            return Route(Target.LEADER, _why_pinned(facts))
+        return Route(Target.LEADER, "a transaction is open" if facts.in_transaction else "autocommit is off")
+    if kind is Kind.DIAGNOSTICS:
+        return _PREVIOUS
+    if kind is Kind.SETTINGS:
+        return _EITHER
+    return _LEADER
+
+
+def _why_pinned(facts: SessionFacts) -> str:
+    if facts.effects & (Effect.TEMPORARY_TABLES | Effect.PERHAPS_TEMPORARY_TABLES):
+        return "the session has made, or may have made, a temporary table"
+    if facts.effects & Effect.TABLE_LOCKS:
+        return "the session has locked tables"
+    if facts.system_schema:
+        return "the default schema is a system schema"
+    return facts.foreign_syntax

@@ -1,0 +1,318 @@
+"""One client's session: its commands, one after the other, each answered before the next is read."""
+
+import contextlib
+
+import trio
+
+from wolfscale.mysql.auth import PROOF_BYTES
+from wolfscale.mysql.commands import ChangeUser, parse_command
+from wolfscale.mysql.constants import Capability, Command, Status
+from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerError
+from wolfscale.mysql.results import Ok, build_error, build_ok
+from wolfscale.mysql.transport import PacketStream
+from wolfscale.proxy.backend import Backends
+from wolfscale.proxy.change_user import relay_change_user
+from wolfscale.proxy.classify import MAX_TEXT_BYTES, Classifier, judge
+from wolfscale.proxy.connections import Bounds, Connections
+from wolfscale.proxy.errors import ProxyError
+from wolfscale.proxy.execution import Executor, TextRequest
+from wolfscale.proxy.handshake import LoggedIn, LogInRefused
+from wolfscale.proxy.known import SYSTEM_SCHEMAS
+from wolfscale.proxy.lexer import tokenize
+from wolfscale.proxy.prepared import PreparedStatements
+from wolfscale.proxy.refused import ER_NOT_SUPPORTED_YET, REFUSED_STATEMENTS
+from wolfscale.proxy.relay import ClientGone, PartlySent
+from wolfscale.proxy.router import SessionFacts
+from wolfscale.proxy.state import SessionState
+from wolfscale.proxy.statement import Effect, Kind, Statement
+from wolfscale.proxy.statistics import Statistics
+
+MAX_COMMAND_BYTES = 64 << 20
+"""A client's command, in memory until it is sent on; max_allowed_packet is 16 MiB unless set."""
+
+ER_UNKNOWN_COMMAND = 1047
+_AUTOCOMMIT = int(Status.AUTOCOMMIT)
+
+_SCHEMA_CHANGE = Statement(kind=Kind.SETTINGS, reason="changes the default schema", schema=True)
+_FIELD_LIST = Statement(kind=Kind.READ, reason="describes a table")
+_EITHER = Statement(kind=Kind.SETTINGS, reason="asks for what either server can say")
+_PROCESS_INFO = Statement(kind=Kind.OTHER, reason="shows the leader's sessions")
+
+
+class Session:
+    """A logged-in client."""
+
+    def __init__(
+        self,
+        client: PacketStream,
+        logged_in: LoggedIn,
+        *,
+        backends: Backends,
+        classifier: Classifier,
+        statistics: Statistics,
+        bounds: Bounds,
+    ) -> None:
+        self._client = client
+        self._capabilities = logged_in.credentials.client_capabilities
+        self._backends = backends
+        self._classifier = classifier
+        self._statistics = statistics
+        self._state = SessionState()
+        self._facts = SessionFacts()
+        first = logged_in.connection
+        self.connections = Connections(
+            first,
+            backends=backends,
+            credentials=logged_in.credentials,
+            state=self._state,
+            facts=self._facts,
+            bounds=bounds,
+            statistics=statistics,
+        )
+        self._executor = Executor(
+            client=client,
+            client_capabilities=logged_in.credentials.client_capabilities,
+            connections=self.connections,
+            backends=backends,
+            state=self._state,
+            facts=self._facts,
+            bounds=bounds,
+            statistics=statistics,
+        )
+        self._prepared = PreparedStatements(self._executor)
+        self._begin_in(logged_in.database)
+        self._facts.autocommit = bool(first.tracker.status & _AUTOCOMMIT)
+        first.known_entries = self._state.last_number
+        client.max_payload_bytes = MAX_COMMAND_BYTES
+
+    def _begin_in(self, database: bytes) -> None:
+        if database:
+            self._state.add_schema(database)
+        self._facts.system_schema = database.decode("latin-1").upper() in SYSTEM_SCHEMAS
+
+    async def run(self) -> None:
+        """Serve the client until it leaves. Never raises for what the client or a server does."""
+        client = self._client
+        try:
+            while True:
+                payload = client.read_nowait()
+                if payload is None:
+                    payload = await client.read()
+                if payload[:1] == b"\x01":
+                    return
+                try:
+                    await self._on_command(payload)
+                except ProxyError as error:
+                    await self._answer_error(error.errno, error.sqlstate, str(error))
+                    if error.fatal:
+                        return
+                except ServerError as error:
+                    await self._answer_error(error.errno, error.sqlstate, error.message)
+        except RemoteProtocolError as error:
+            with trio.move_on_after(1):
+                await self._try_error(error.errno, error.sqlstate, str(error))
+        except (ConnectionLost, ClientGone, PartlySent, LogInRefused):
+            pass
+        finally:
+            with trio.CancelScope(shield=True):
+                await self.connections.aclose()
+
+    async def _answer_error(self, errno: int, sqlstate: str, message: str) -> None:
+        await self._client.write(build_error(errno, sqlstate, message))
+
+    async def _try_error(self, errno: int, sqlstate: str, message: str) -> None:
+        with contextlib.suppress(ConnectionLost):
+            await self._answer_error(errno, sqlstate, message)
+
+    async def _answer_ok(self) -> None:
+        status = _AUTOCOMMIT if self._facts.autocommit else 0
+        if self._facts.in_transaction:
+            status |= int(Status.IN_TRANS)
+        if not self._executor.mode.backslash_escapes:
+            status |= int(Status.NO_BACKSLASH_ESCAPES)
+        await self._client.write(build_ok(Ok(status=status), self._capabilities))
+
+    async def _on_command(self, payload: bytes) -> None:
+        if not payload:
+            raise RemoteProtocolError("a command without a byte")
+        match payload[0]:
+            case Command.QUERY:
+                await self._on_query(payload)
+            case Command.STMT_EXECUTE | Command.STMT_BULK_EXECUTE:
+                await self._prepared.execute(payload)
+            case Command.STMT_PREPARE:
+                await self._on_prepare(payload)
+            case Command.STMT_CLOSE:
+                await self._prepared.close(payload)
+            case Command.PING:
+                # The proxy is alive; a session's servers come and go without its noticing.
+                await self._answer_ok()
+            case Command.INIT_DB:
+                await self._executor.execute(_SCHEMA_CHANGE, TextRequest(payload))
+            case Command.STMT_RESET:
+                await self._prepared.reset(payload)
+                await self._answer_ok()
+            case Command.STMT_SEND_LONG_DATA:
+                await self._prepared.send_long_data(payload)
+            case Command.STMT_FETCH:
+                await self._prepared.fetch(payload)
+            case Command.RESET_CONNECTION:
+                await self._on_reset()
+            case Command.CHANGE_USER:
+                await self._on_change_user(payload)
+            case Command.FIELD_LIST:
+                await self._executor.execute(_FIELD_LIST, TextRequest(payload))
+            case Command.STATISTICS:
+                await self._executor.execute(_EITHER, TextRequest(payload))
+            case Command.SET_OPTION:
+                await self._on_set_option(payload)
+            case Command.PROCESS_INFO:
+                await self._executor.execute(_PROCESS_INFO, TextRequest(payload))
+            case Command.PROCESS_KILL:
+                raise _REFUSED_KILL.error()
+            case other:
+                self._statistics.refused_statements += 1
+                raise ProxyError(
+                    ER_UNKNOWN_COMMAND, "08S01", f"Unknown command: the proxy does not pass on 0x{other:02x}"
+                )
+
+    async def _on_query(self, payload: bytes) -> None:
+        sql = payload[1:]
+        executor = self._executor
+        if len(sql) > MAX_TEXT_BYTES:
+            statement = self._classify_long(sql)
+        else:
+            statement = self._classifier.classify(sql, executor.mode, character_set=executor.character_set)
+        if statement.refusal is not None:
+            self._statistics.refused_statements += 1
+            raise statement.refusal.error()
+        if statement.source is not None:
+            statement, sql = await self._resolve(statement, sql)
+            payload = payload[:1] + sql
+        await executor.execute(statement, TextRequest(payload), sql)
+
+    def _classify_long(self, sql: bytes) -> Statement:
+        """A long text is not read whole where only one statement can be in it."""
+        executor = self._executor
+        if not self._capabilities & Capability.MULTI_STATEMENTS or b";" not in sql:
+            statement = self._classifier.classify_long(sql, executor.mode)
+            if statement is not None:
+                return statement
+        return self._classifier.classify(sql, executor.mode, character_set=executor.character_set)
+
+    async def _resolve(self, statement: Statement, sql: bytes) -> tuple[Statement, bytes]:
+        """PREPARE and EXECUTE IMMEDIATE from an expression: evaluate it, judge it, run what was judged.
+
+        The text that was judged is put in the expression's place, so that it cannot become another meanwhile.
+        """
+        assert statement.source is not None
+        executor = self._executor
+        start, end = statement.source
+        if executor.character_set:
+            raise ProxyError(
+                ER_NOT_SUPPORTED_YET,
+                "42000",
+                f"The proxy does not prepare statements from expressions in {executor.character_set}",
+            )
+        writer = await self.connections.leader()
+        await self.connections.bring_up_to_date(writer)
+        expression = sql[start:end]
+        # The new line ends a comment that the expression may end with.
+        query = b"SELECT HEX(CONVERT((" + expression + b"\n) USING utf8mb4))"
+        rows = await writer.run((bytes((Command.QUERY,)) + query,))
+        value = rows[0][0] if rows and rows[0] else None
+        if value is None:
+            return statement, sql  # NULL: the server says what it thinks of it
+        text = bytes.fromhex(value.decode("ascii"))
+        inner = judge(
+            tokenize(text.decode("latin-1"), executor.mode), executor.mode, self._classifier.node_account
+        )
+        if inner.refusal is None and inner.source is not None:
+            raise ProxyError(
+                ER_NOT_SUPPORTED_YET,
+                "42000",
+                "The proxy does not run a prepared statement that prepares another from an expression",
+            )
+        if inner.refusal is not None:
+            self._statistics.refused_statements += 1
+            raise inner.refusal.error()
+        literal = b" CONVERT(x'" + text.hex().encode() + b"' USING utf8mb4) "
+        runs = not statement.effects & Effect.NAMED_STATEMENTS
+        judged = Statement(
+            kind=Kind.OTHER,
+            reason=statement.reason,
+            intent=runs and inner.intent,
+            effects=statement.effects & ~Effect.PERHAPS_TEMPORARY_TABLES
+            | (inner.effects if runs else Effect.NONE),
+            may_write=runs,
+            one_result=not runs or inner.one_result,
+        )
+        return judged, sql[:start] + literal + sql[end:]
+
+    async def _on_prepare(self, payload: bytes) -> None:
+        sql = payload[1:]
+        executor = self._executor
+        statement = self._classifier.classify(
+            sql, executor.mode, prepared=True, character_set=executor.character_set
+        )
+        if statement.refusal is not None:
+            self._statistics.refused_statements += 1
+        await self._prepared.prepare(statement, sql)
+
+    async def _on_set_option(self, payload: bytes) -> None:
+        await self._executor.execute(_EITHER, TextRequest(payload))
+        self._state.add_command("SET OPTION", payload)
+        self._executor.last.known_entries = self._state.last_number
+
+    async def _on_reset(self) -> None:
+        """COM_RESET_CONNECTION: both connections forget; what had died with a leader is no loss any more."""
+        self._prepared.clear()
+        self._state.clear(keep_schema=True)
+        self._facts.effects = Effect.NONE
+        self._facts.in_transaction = False
+        self._facts.autocommit = True
+        connections = self.connections
+        for connection in (connections.writer, connections.reader):
+            if connection is None:
+                continue
+            try:
+                if connection.closed:
+                    raise ConnectionLost("closed")
+                await connection.run((bytes((Command.RESET_CONNECTION,)),))
+                await connection.setup()
+            except (ConnectionLost, ServerError):
+                await connections.drop(connection)
+            else:
+                self._facts.autocommit = bool(connection.tracker.status & _AUTOCOMMIT)
+                self._executor.on_variables(connection)
+        await self._answer_ok()
+
+    async def _on_change_user(self, payload: bytes) -> None:
+        """COM_CHANGE_USER: one connection carries the log-in, the other is closed.
+
+        Raises:
+            ProxyError: refused; the session ends.
+        """
+        command = parse_command(payload, self._capabilities)
+        if not isinstance(command, ChangeUser) or len(command.answer) not in (0, PROOF_BYTES):
+            raise RemoteProtocolError("a malformed change of user")
+        connection = self.connections.any
+        if connection is None or connection.closed:
+            connection = await self.connections.local() or await self.connections.leader()
+        credentials, ok = await relay_change_user(
+            self._client, connection, command, payload, self._backends, self.connections.credentials
+        )
+        await self.connections.keep_only(connection, credentials)
+        self._prepared.clear()
+        self._state.clear(keep_schema=False)
+        self._facts.effects = Effect.NONE
+        self._facts.in_transaction = False
+        self._begin_in(command.database)
+        await connection.setup()
+        connection.known_entries = self._state.last_number
+        self._facts.autocommit = bool(connection.tracker.status & _AUTOCOMMIT)
+        self._executor.on_variables(connection)
+        await self._client.write(ok)
+
+
+_REFUSED_KILL = next(refusal for words, refusal in REFUSED_STATEMENTS if words == ("KILL",))

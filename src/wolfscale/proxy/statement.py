@@ -1,0 +1,77 @@
+"""What the proxy knows of a statement before it is sent."""
+
+from dataclasses import dataclass
+from enum import Enum, IntFlag, auto
+
+from wolfscale.proxy.refused import Refusal
+from wolfscale.proxy.settings import Assignment
+
+
+class Kind(Enum):
+    """What a statement is, as far as routing goes."""
+
+    READ = auto()
+    """Known to be a plain read: the only kind that may leave the leader."""
+    DIAGNOSTICS = auto()
+    """About the session's previous statement, so it runs where that one ran."""
+    SETTINGS = auto()
+    """Changes what both of the session's connections share: SET of session variables, USE."""
+    TRANSACTION = auto()
+    """Begins or ends a transaction, or sets a savepoint."""
+    WRITE = auto()
+    """Plain DML."""
+    OTHER = auto()
+    """Anything else, known or not: the leader's."""
+
+
+class Effect(IntFlag):
+    """What a statement leaves behind in the session that ran it."""
+
+    NONE = 0
+    TEMPORARY_TABLES = 1
+    """It makes a temporary table."""
+    TABLE_LOCKS = 2
+    UNLOCKS_TABLES = 4
+    USER_LOCKS = 8
+    USER_VARIABLES = 16
+    NAMED_STATEMENTS = 32
+    """PREPARE in SQL."""
+    HANDLERS = 64
+    TRACKING = 128
+    """It changes session_track_system_variables, on which the proxy relies."""
+    PERHAPS_TEMPORARY_TABLES = 256
+    """It runs what the proxy does not see, which may make a temporary table."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """A text's classification.
+
+    Attributes:
+        reason: why it is of this kind, for people.
+        intent: whether the node's intent mark must be on disk before it is sent to the leader: it is not
+            known to be plain DML, so its effect may outlive a crash without its log entry.
+        effects: what it leaves behind.
+        refusal: why it is not let through, if it is not.
+        assignments: of a SET.
+        schema: whether it changes the default schema (USE).
+        may_write: whether it may have written although its response carries no GTID (rows, functions).
+        one_result: whether it answers with one result only.
+        cacheable: whether statements that differ in literals only are classified alike.
+        rollback: whether it is a plain ROLLBACK.
+        source: of PREPARE and EXECUTE IMMEDIATE: where in the text the expression that gives the statement
+            begins and ends, where that is more than a literal and so not known yet.
+    """
+
+    kind: Kind
+    reason: str
+    intent: bool = False
+    effects: Effect = Effect.NONE
+    refusal: Refusal | None = None
+    assignments: tuple[Assignment, ...] = ()
+    schema: bool = False
+    may_write: bool = False
+    one_result: bool = True
+    cacheable: bool = True
+    rollback: bool = False
+    source: tuple[int, int] | None = None

@@ -1,0 +1,72 @@
+"""What a proxy knows of the cluster: pushed by its node, newest wins."""
+
+import msgspec
+
+from wolfscale.changes import Changes
+
+_TERMS_KEPT = 8
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """The cluster as one node sees it.
+
+    Attributes:
+        node: the node's id.
+        term: the Raft term.
+        leader: the leader's id, if one is known.
+        leader_address: its peer address.
+        writable: whether the leader has announced itself a capturing, caught-up primary in `term`.
+        is_leader: whether this node is that leader.
+        committed_sequence: the newest GTID sequence that the log has committed, as this node knows.
+        applied_sequence: the newest GTID sequence that this node's MariaDB has applied.
+        database_ready: whether this node's MariaDB takes connections.
+        database_socket: its unix socket.
+        node_account: the name of the node's own account on it.
+        peers: addresses of all members.
+    """
+
+    node: str = ""
+    term: int = 0
+    leader: str | None = None
+    leader_address: str | None = None
+    writable: bool = False
+    is_leader: bool = False
+    committed_sequence: int = 0
+    applied_sequence: int = 0
+    database_ready: bool = False
+    database_socket: str | None = None
+    node_account: str = ""
+    peers: tuple[str, ...] = ()
+
+
+class Views:
+    """The newest view, and a broadcast when it changes.
+
+    Attributes:
+        current: the newest view.
+        changes: notified after each change of `current`.
+    """
+
+    __slots__ = ("_committed", "changes", "current")
+
+    def __init__(self, view: View | None = None) -> None:
+        self.current = view or View()
+        self.changes = Changes()
+        self._committed: dict[int, int] = {}
+
+    def update(self, view: View) -> None:
+        """Replace the view."""
+        self.current = view
+        if view.committed_sequence >= self._committed.get(view.term, -1):
+            self._committed[view.term] = view.committed_sequence
+            if len(self._committed) > _TERMS_KEPT:
+                del self._committed[min(self._committed)]
+        self.changes.notify()
+
+    def is_committed(self, sequence: int, term: int) -> bool:
+        """Whether a group that was written in this term is known to be committed.
+
+        Only what was seen while the term lasted counts: a later leader may have given the same number to
+        another group.
+        """
+        return self._committed.get(term, -1) >= sequence
