@@ -1,0 +1,208 @@
+"""A primary and a read-only replica fed by MariaDB's own replication, behind a listener: a cluster's stand-in."""
+
+import atexit
+import functools
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pymysql
+import pytest
+import trio
+
+from wolfscale.mysql.client import Connection
+from wolfscale.mysql.errors import ConnectionLost, ServerError
+from wolfscale.proxy.connections import Bounds
+from wolfscale.proxy.listener import Listener
+from wolfscale.proxy.view import View, Views
+from wolfscale.testing.mariadb import ScratchMariaDB
+
+PASSWORD = "secret"
+_PRIMARY = (
+    "--log-bin=bin",
+    "--server-id=1",
+    "--gtid-strict-mode=1",
+    "--binlog-format=row",
+    "--innodb-flush-log-at-trx-commit=2",
+    "--log-bin-trust-function-creators=1",
+    "--local-infile=1",
+)
+_REPLICA = ("--server-id=2", "--read-only=1", "--gtid-strict-mode=1", "--innodb-flush-log-at-trx-commit=2")
+
+
+class Pair:
+    """Two servers; `replica` follows `primary`."""
+
+    def __init__(self) -> None:
+        self.primary = ScratchMariaDB(arguments=_PRIMARY, tcp=True)
+        self.replica = ScratchMariaDB(arguments=_REPLICA)
+
+    def start(self) -> None:
+        self.primary.start()
+        self.replica.start()
+        self.primary.execute(
+            f"CREATE USER repl@'%' IDENTIFIED BY '{PASSWORD}'",
+            "GRANT REPLICATION SLAVE ON *.* TO repl@'%'",
+            f"CREATE USER app@'%' IDENTIFIED BY '{PASSWORD}'",
+            "GRANT ALL ON *.* TO app@'%' WITH GRANT OPTION",
+            "CREATE USER nopassword@'%'",
+            "CREATE USER socketeer@'%' IDENTIFIED VIA unix_socket AS 'root'",
+            "INSTALL SONAME 'auth_ed25519'",
+            f"CREATE USER modern@'%' IDENTIFIED VIA ed25519 USING PASSWORD('{PASSWORD}')",
+            "CREATE DATABASE demo",
+            "CREATE TABLE demo.t (id INT PRIMARY KEY AUTO_INCREMENT, v VARCHAR(100))",
+            "INSERT INTO demo.t (v) VALUES ('one'), ('two'), ('three')",
+        )
+        self.replica.execute("INSTALL SONAME 'auth_ed25519'")
+        self.replica.execute(
+            f"CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT={self.primary.port}, MASTER_USER='repl', "
+            f"MASTER_PASSWORD='{PASSWORD}', MASTER_USE_GTID=slave_pos, MASTER_SSL=0, MASTER_CONNECT_RETRY=1",
+            "START SLAVE",
+        )
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        position = self.primary.execute("SELECT @@gtid_binlog_pos")[0][0]
+        assert self.replica.execute(f"SELECT MASTER_GTID_WAIT('{position}', 60)") == ((0,),)
+
+    def stop(self) -> None:
+        self.primary.remove()
+        self.replica.remove()
+
+
+@functools.cache
+def _started() -> Pair:
+    pair = Pair()
+    atexit.register(pair.stop)
+    pair.start()
+    return pair
+
+
+@pytest.fixture(scope="session")
+def shared_servers() -> Pair:
+    """One pair for all modules; each names it `servers`."""
+    return _started()
+
+
+class Cluster:
+    """`Backends` over a `Pair`: the node beside the replica, or beside the primary."""
+
+    def __init__(self, pair: Pair, *, leads: bool) -> None:
+        self.pair = pair
+        self.leads = leads
+        self.local = pair.primary if leads else pair.replica
+        self.views = Views(
+            View(
+                node="n",
+                term=1,
+                leader="n" if leads else "m",
+                writable=True,
+                is_leader=leads,
+                database_ready=True,
+                node_account="wolfscale",
+            )
+        )
+        self.listener = Listener(
+            self, bounds=Bounds(leader_seconds=20, replica_seconds=20, fence_seconds=0.2)
+        )
+        self.intents: list[tuple[str, int]] = []
+        self.address = ("127.0.0.1", 0)
+        self.hold_commits = False
+        self.hold_applied = False
+        self.leader_streams: list[trio.SocketStream] = []
+
+    def change(self, **fields: Any) -> None:
+        self.views.update(msgspec.structs.replace(self.views.current, **fields))
+
+    async def open_local(self, proxy_header: bytes) -> trio.abc.Stream:
+        return await self._open(self.local.socket_path, proxy_header)
+
+    async def open_leader(self, proxy_header: bytes) -> trio.abc.Stream:
+        stream = await self._open(self.pair.primary.socket_path, proxy_header)
+        self.leader_streams.append(stream)
+        return stream
+
+    async def _open(self, path: str, proxy_header: bytes) -> trio.SocketStream:
+        stream = await trio.open_unix_socket(path)
+        await stream.send_all(proxy_header)
+        return stream
+
+    async def password_hashes(self, user: str) -> Sequence[str]:
+        async with await self.local.connect() as connection:
+            result = await connection.query(
+                "SELECT JSON_VALUE(Priv, '$.authentication_string') FROM mysql.global_priv WHERE User = "
+                f"'{user}' AND JSON_VALUE(Priv, '$.plugin') = 'mysql_native_password'"
+            )
+        return [row[0] or "" for row in result.rows]
+
+    async def intent_begin(self, connection_id: int) -> None:
+        self.intents.append(("begin", connection_id))
+
+    async def intent_end(self, connection_id: int, *, finished: bool) -> None:
+        self.intents.append(("end" if finished else "unknown", connection_id))
+
+    async def watch(self) -> None:
+        """Push positions as a node would."""
+        async with await self.pair.primary.connect() as primary, await self.pair.replica.connect() as replica:
+            await self._watch(primary, replica)
+
+    async def _watch(self, primary: Connection, replica: Connection) -> None:
+        while True:
+            committed, applied = await _position(primary), await _position(replica, "gtid_slave_pos")
+            view = self.views.current
+            fresh = msgspec.structs.replace(
+                view,
+                committed_sequence=view.committed_sequence if self.hold_commits else committed,
+                applied_sequence=view.applied_sequence
+                if self.hold_applied
+                else (committed if self.leads else applied),
+            )
+            if fresh != view:
+                self.views.update(fresh)
+            await trio.sleep(0.001)
+
+    async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Run a synchronous client in a thread, bounded."""
+        with trio.fail_after(60):
+            return await trio.to_thread.run_sync(function, *arguments, abandon_on_cancel=True)
+
+    def connect(self, **options: Any) -> Any:
+        """A PyMySQL connection through the proxy; call it in a thread."""
+        defaults: dict[str, Any] = {
+            "user": "app",
+            "password": PASSWORD,
+            "database": "demo",
+            "autocommit": None,
+            "read_timeout": 60,
+        }
+        return pymysql.connect(host=self.address[0], port=self.address[1], **(defaults | options))
+
+
+async def _position(connection: Connection, name: str = "gtid_binlog_pos") -> int:
+    try:
+        text = await connection.value(f"SELECT @@GLOBAL.{name}") or ""
+    except (ConnectionLost, ServerError):
+        return 0
+    return int(text.rpartition("-")[2] or 0)
+
+
+@asynccontextmanager
+async def cluster(pair: Pair, *, leads: bool = False) -> AsyncIterator[Cluster]:
+    """A proxy before the pair, serving."""
+    stand_in = Cluster(pair, leads=leads)
+    listening = socket.create_server(("127.0.0.1", 0))
+    stand_in.address = listening.getsockname()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stand_in.watch)
+        await nursery.start(stand_in.listener.serve, [listening])
+        yield stand_in
+        nursery.cancel_scope.cancel()
+
+
+def rows(connection: Any, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    """All rows of a statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters or None)
+        return list(cursor.fetchall())
