@@ -37,6 +37,8 @@ ER_ACCESS_DENIED = 1045
 ER_HANDSHAKE_ERROR = 1043
 ER_NOT_SUPPORTED_AUTH_MODE = 1251
 MAX_LOG_IN_BYTES = 1 << 17
+APPLY_SECONDS = 1.0
+"""How long a log-in waits for the MariaDB beside the node to apply what is committed."""
 """What a client may send before it is logged in, in one packet."""
 
 NOT_RELAYED = int(
@@ -155,8 +157,17 @@ async def relay_log_in(client: PacketStream, backends: Backends, proxy_header: b
 
 
 async def _open(backends: Backends, proxy_header: bytes) -> tuple[trio.abc.Stream, bool, int]:
-    """The server that answers: beside the node if it can, else the leader's; waits until one does."""
+    """The server that answers: beside the node if it can, else the leader's; waits until one does.
+
+    The one beside the node first applies what is committed now, within a bound: an account or a grant that was
+    acknowledged before the client came must be there.
+    """
     views = backends.views
+    committed = views.current.committed_sequence
+    with trio.move_on_after(APPLY_SECONDS):
+        await views.changes.wait_until(
+            lambda: views.current.applied_sequence >= committed or not views.current.database_ready
+        )
     while True:
         view = views.current
         if view.database_ready:
