@@ -1,5 +1,6 @@
 """The seconds without an acknowledged write while a node is killed or stopped."""
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -41,7 +42,7 @@ def longest_gap(ports: Sequence[int], database: str, harm: Callable[[], None]) -
     for thread in threads:
         thread.join(timeout=60)
     edges = [harmed, *sorted(at for at in moments if harmed <= at <= ended), ended]
-    return max(later - earlier for earlier, later in zip(edges, edges[1:], strict=False))
+    return max(later - earlier for earlier, later in itertools.pairwise(edges))
 
 
 def _connect(port: int, database: str) -> "pymysql.Connection[pymysql.cursors.Cursor]":
