@@ -13,16 +13,14 @@ import trio
 from wolfscale import logs
 from wolfscale.changes import Changes
 from wolfscale.errors import InvariantError, WolfScaleError
-from wolfscale.mysql.binlog.events import Statement
 from wolfscale.mysql.binlog.gtid import Gtid
 from wolfscale.mysql.errors import ConnectionLost, ServerError
 from wolfscale.replication.applied import AppliedTracker
-from wolfscale.replication.capture import Capture
+from wolfscale.replication.choice import donor, successor
 from wolfscale.replication.clone import CloneState, receive_clone
-from wolfscale.replication.cluster import Cluster, Peer
+from wolfscale.replication.cluster import Cluster
 from wolfscale.replication.database import Database
 from wolfscale.replication.decision import CloneNeeded, CloneReason, LogBehind, Position, decide
-from wolfscale.replication.errors import DatabaseUnavailable
 from wolfscale.replication.evidence import CommittedLog
 from wolfscale.replication.feed import Feed
 from wolfscale.replication.intents import IntentMarks
@@ -30,21 +28,21 @@ from wolfscale.replication.last_resort import Judgement, judge, replay_tolerantl
 from wolfscale.replication.notice import CloneProgress, MemberNotice
 from wolfscale.replication.open_intents import OpenIntents
 from wolfscale.replication.positions import CommittedSequence, newest_group
-from wolfscale.replication.progress import watch_progress
-from wolfscale.replication.promotion import become_primary, drain
-from wolfscale.replication.record import BinlogPosition, DataState, RecordStore, Settled
+from wolfscale.replication.primary_role import PrimaryRole
+from wolfscale.replication.record import DataState, RecordStore
 from wolfscale.replication.recovery import (
     create_data,
-    end_tenure,
     recover,
     settle_recovery,
     stop_in_order,
 )
-from wolfscale.replication.replica import ReplicaBroken, watch_replica
+from wolfscale.replication.replica import ReplicaBroken
+from wolfscale.replication.replica_role import ReplicaRole, watch_process
 from wolfscale.replication.roles import DatabaseState, Situation, Step, next_step
 from wolfscale.replication.server import Account
 from wolfscale.replication.settings import RESERVED_SERVER_ID
-from wolfscale.replication.settle import Settler, primary_position, replica_position
+from wolfscale.replication.settle import Settler
+from wolfscale.replication.surroundings import Surroundings
 
 log = logs.logger(__name__)
 
@@ -90,11 +88,17 @@ class Lifecycle:
         self._records = records
         self._feed = feed
         self._feed_login = feed_login
-        self._intents = intents
         self.open_intents = OpenIntents(database, intents)
         """What runs on this primary and is no plain transaction."""
-        self._schema = schema
-        self._probe_seconds = probe_seconds
+        self._around = Surroundings(
+            cluster=cluster,
+            database=database,
+            records=records,
+            marks=intents,
+            intents=self.open_intents,
+            schema=schema,
+            probe_seconds=probe_seconds,
+        )
         self._founds = founds
         self._committed = CommittedSequence(cluster.log)
         self._clone: CloneProgress | None = None
@@ -234,7 +238,7 @@ class Lifecycle:
             term=cluster.term,
             term_start_committed=cluster.term_start_committed,
             tenure=self._tenure,
-            has_successor=may_hand_over and self._successor() is not None,
+            has_successor=may_hand_over and successor(self._cluster.peers()) is not None,
             stepping_down=self._stepping_down,
         )
 
@@ -322,46 +326,15 @@ class Lifecycle:
 
     @asynccontextmanager
     async def _as_replica(self, *, watch: bool = True) -> AsyncIterator[AppliedTracker]:
-        """Keep a replica's tasks running: what is applied, what is settled, how its threads are."""
-        find = self._cluster.log.find_sequence
-        reader = replica_position(self._database, find)
-        self._settler = Settler(self._database, self._records, self._intents, reader)
-        self._tracker = AppliedTracker(connect=self._database.connect, log=self._cluster.log)
+        """Keep a replica's tasks running."""
+        role = ReplicaRole(self._around, self._committed)
+        self._settler, self._tracker = role.settler, role.tracker
         self.changes.notify()
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._tracker.run)
-                nursery.start_soon(self._settler.run)
-                nursery.start_soon(self._watch_process)
-                if watch:
-                    nursery.start_soon(watch_replica, self._database)
-                nursery.start_soon(self._ask_for_vote)
-                nursery.start_soon(self._forward_applied, self._tracker)
-                yield self._tracker
-                nursery.cancel_scope.cancel()
+            async with role.running(self.applied_changes, watch=watch):
+                yield role.tracker
         finally:
             self._settler = None
-
-    async def _forward_applied(self, tracker: AppliedTracker) -> None:
-        while True:
-            await tracker.changes.wait()
-            self.applied_changes.notify()
-
-    async def _watch_process(self) -> None:
-        await self._database.wait_exit()
-        raise DatabaseUnavailable("MariaDB ended by itself or was killed; the node starts it again")
-
-    async def _ask_for_vote(self) -> None:
-        """A learner whose data has caught up asks to become a voter."""
-        while not self._cluster.is_voter:
-            tracker = self._tracker
-            if tracker is not None and tracker.applied_sequence >= self.committed_sequence:
-                try:
-                    await self._cluster.report_ready()
-                    return
-                except WolfScaleError as error:
-                    log.info("not a voter yet", reason=str(error))
-            await trio.sleep(RETRY_SECONDS)
 
     async def _lead(self) -> None:
         """Be the primary of the current term until it ends, a fault, or a planned hand-over."""
@@ -371,31 +344,23 @@ class Lifecycle:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._cancel_at_end_of_term, term, nursery.cancel_scope)
-                nursery.start_soon(self._watch_process)
+                nursery.start_soon(watch_process, self._database)
                 await self._apply_everything()
                 self._become(DatabaseState.PROMOTING)
                 self._tenure = term
-                capture = await become_primary(
-                    self._database,
-                    self._records,
-                    term=term,
-                    node=self._cluster.name,
-                    start_capture=lambda start: self._start_capture(nursery, term, start),
-                )
+                role = PrimaryRole(self._around, term)
+                await role.promote(nursery)
+                self._settler = role.settler
                 self._writable_term = term
                 self._become(DatabaseState.PRIMARY)
                 seconds = round(trio.current_time() - started, 3)
                 log.info("MariaDB is primary", term=term, seconds=seconds)
-                nursery.start_soon(self._settle_primary, capture)
-                nursery.start_soon(self.open_intents.sweep)
-                if self._schema is not None:
-                    await self._database.create_schema_if_absent(self._schema)
-                nursery.start_soon(self._watch_progress, capture, term)
+                await role.create_schema()
                 await self.changes.wait_until(lambda: self._stepping_down)
                 self._writable_term = 0
                 self._become(DatabaseState.DEMOTING)
                 with trio.move_on_after(STEP_DOWN_SECONDS):
-                    drained = await self._drain(capture)
+                    drained = await role.drain()
                 nursery.cancel_scope.cancel()
         finally:
             self._writable_term = 0
@@ -403,7 +368,11 @@ class Lifecycle:
             self.open_intents.forget_all()
             self.changes.notify()
         if drained is not None:
-            await self._after_drain(drained)
+            await role.end(drained)
+            self._tenure = None
+            await self._attach()
+            async with self._as_replica():
+                await self._hand_over()
         elif self._tenure is not None:
             await self._fence("it is no working primary any more")
 
@@ -419,68 +388,11 @@ class Lifecycle:
             if newest is not None:
                 await tracker.wait_applied(newest[0].sequence)
 
-    def _start_capture(self, nursery: trio.Nursery, term: int, start: Gtid | None) -> Capture:
-        capture = Capture(
-            connect=self._database.connect,
-            log=self._cluster.log,
-            term=term,
-            start=start,
-            after_not_plain=self._after_captured_not_plain,
-        )
-        nursery.start_soon(capture.run)
-        return capture
-
-    async def _after_captured_not_plain(self, gtid: Gtid, _statement: Statement | None) -> None:
-        settler = self._settler
-        if settler is not None:
-            await settler.settle_now(gtid.sequence)
-        await self._database.record_events(await self._database.enabled_events())
-
-    async def _settle_primary(self, capture: Capture) -> None:
-        def acknowledged() -> Settled | None:
-            group = capture.acknowledged_group
-            if group is None:
-                return None
-            end = BinlogPosition(file=group.file, offset=group.end_position)
-            return Settled(gtid=str(group.gtid), index=group.index, binlog=end)
-
-        reader = primary_position(self._database, acknowledged)
-        self._settler = Settler(self._database, self._records, self._intents, reader)
-        await self._settler.run()
-
-    async def _watch_progress(self, capture: Capture, term: int) -> None:
-        await watch_progress(
-            self._database,
-            capture,
-            term=term,
-            node=self._cluster.name,
-            idle_seconds=self._probe_seconds,
-            limit_seconds=self._probe_seconds,
-        )
-
-    async def _drain(self, capture: Capture) -> Position:
-        gtid = await drain(self._database, capture)
-        if gtid is None:
-            gtid = await self._database.position()
-        index = self._cluster.log.find_sequence(gtid.sequence) if gtid else None
-        return Position(gtid=gtid, index=index or 0)
-
-    async def _after_drain(self, position: Position) -> None:
-        """Turn a drained primary into a replica, then give leadership away."""
-        await self._database.set_event_scheduler(False)
-        await self._database.kill_sessions()
-        await self._database.disable_semi_sync()
-        await end_tenure(self._database, self._records, position)
-        self._tenure = None
-        await self._attach()
-        async with self._as_replica():
-            await self._hand_over()
-
     async def _hand_over(self) -> None:
         """Ask for a change of leadership, and remember when nobody took it."""
         term = self._cluster.term
-        successor = self._successor()
-        self._cluster.transfer_leadership(successor.id if successor else None)
+        heir = successor(self._cluster.peers())
+        self._cluster.transfer_leadership(heir.id if heir else None)
         with trio.move_on_after(HAND_OVER_SECONDS):
             await self._cluster.changes.wait_until(lambda: not self._cluster.is_leader)
             self._stepping_down = False
@@ -499,19 +411,19 @@ class Lifecycle:
 
     async def _clone_from_peer(self) -> None:
         """Replace the data by a peer's; wait while nobody can give it."""
-        donor = self._donor()
-        if donor is None:
+        giver = donor(self._cluster.peers())
+        if giver is None:
             await self._do_without_donor()
             return
         needed = self._clone_needed
         progress = CloneState()
-        log.info("cloning", donor=donor.name, reason=str(needed))
+        log.info("cloning", donor=giver.name, reason=str(needed))
         started = trio.current_time()
         self._become(DatabaseState.CLONING, str(needed) if needed else "")
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._show_progress, donor.name, progress)
-                stream = await self._cluster.open_clone(donor)
+                nursery.start_soon(self._show_progress, giver.name, progress)
+                stream = await self._cluster.open_clone(giver)
                 await receive_clone(self._database, self._records, stream, progress)
                 nursery.cancel_scope.cancel()
         finally:
@@ -519,7 +431,7 @@ class Lifecycle:
             if self.state is DatabaseState.CLONING:
                 self._become(DatabaseState.CLONE_NEEDED, self.reason)
         seconds = round(trio.current_time() - started, 3)
-        log.info("cloned", donor=donor.name, bytes=progress.received_bytes, seconds=seconds)
+        log.info("cloned", donor=giver.name, bytes=progress.received_bytes, seconds=seconds)
         self._clone_needed = None
         self._become(DatabaseState.STOPPED)
 
@@ -559,26 +471,6 @@ class Lifecycle:
                 donor=donor, phase=progress.phase.value, received_bytes=progress.received_bytes
             )
             await trio.sleep(PUBLISH_SECONDS / 2)
-
-    # Who can do what
-
-    def _successor(self) -> Peer | None:
-        """The voter that is best placed to lead: a healthy replica, the most advanced one."""
-        able = [p for p in self._cluster.peers() if p.votes and p.notice.state is DatabaseState.REPLICA]
-        return max(able, key=lambda p: p.notice.applied_sequence, default=None)
-
-    def _donor(self) -> Peer | None:
-        """Whose data to copy: a replica's rather than the primary's, which has clients to serve."""
-        able = [
-            p
-            for p in self._cluster.peers()
-            if p.notice.state in {DatabaseState.REPLICA, DatabaseState.PRIMARY}
-        ]
-        return max(
-            able,
-            key=lambda p: (p.notice.state is DatabaseState.REPLICA, p.notice.applied_sequence),
-            default=None,
-        )
 
     # Small things
 

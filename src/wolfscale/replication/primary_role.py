@@ -1,0 +1,113 @@
+"""The tasks that run while the server is the primary of one term, from promotion to the end of the tenure."""
+
+import trio
+
+from wolfscale.mysql.binlog.events import Statement
+from wolfscale.mysql.binlog.gtid import Gtid
+from wolfscale.replication.capture import Capture
+from wolfscale.replication.decision import Position
+from wolfscale.replication.progress import watch_progress
+from wolfscale.replication.promotion import become_primary, drain
+from wolfscale.replication.record import BinlogPosition, Settled
+from wolfscale.replication.recovery import end_tenure
+from wolfscale.replication.settle import Settler, primary_position
+from wolfscale.replication.surroundings import Surroundings
+
+
+class PrimaryRole:
+    """One tenure.
+
+    Attributes:
+        settler: makes what was acknowledged durable.
+    """
+
+    def __init__(self, surroundings: Surroundings, term: int) -> None:
+        reader = primary_position(surroundings.database, self._acknowledged)
+        self.settler = Settler(surroundings.database, surroundings.records, surroundings.marks, reader)
+        self._surroundings = surroundings
+        self._term = term
+        self._capture: Capture | None = None
+
+    async def promote(self, nursery: trio.Nursery) -> None:
+        """Make the caught-up replica the primary; its tasks run in the nursery.
+
+        Raises:
+            ServerError, ConnectionLost: the server refused a step, or is gone.
+        """
+        around = self._surroundings
+
+        def start_capture(start: Gtid | None) -> Capture:
+            self._capture = Capture(
+                connect=around.database.connect,
+                log=around.cluster.log,
+                term=self._term,
+                start=start,
+                after_not_plain=self._after_not_plain,
+            )
+            nursery.start_soon(self._capture.run)
+            return self._capture
+
+        capture = await become_primary(
+            around.database,
+            around.records,
+            term=self._term,
+            node=around.cluster.name,
+            start_capture=start_capture,
+        )
+        nursery.start_soon(self.settler.run)
+        nursery.start_soon(self._watch_progress, capture)
+        nursery.start_soon(around.intents.sweep)
+
+    async def create_schema(self) -> None:
+        """Create the application's schema that the configuration names, when it does not exist."""
+        if self._surroundings.schema is not None:
+            await self._surroundings.database.create_schema_if_absent(self._surroundings.schema)
+
+    async def drain(self) -> Position:
+        """Stop writes and let what is in flight end; returns where the primary stopped.
+
+        Raises:
+            ServerError, ConnectionLost: the server refused a step, or is gone.
+        """
+        assert self._capture is not None
+        database, log = self._surroundings.database, self._surroundings.cluster.log
+        gtid = await drain(database, self._capture) or await database.position()
+        index = log.find_sequence(gtid.sequence) if gtid else None
+        return Position(gtid=gtid, index=index or 0)
+
+    async def end(self, position: Position) -> None:
+        """Make the drained server one that was never primary; the capture's task must have ended.
+
+        Raises:
+            ServerError, ConnectionLost: the server refused a step, or is gone.
+            OSError: the disk failed.
+        """
+        database = self._surroundings.database
+        await database.set_event_scheduler(False)
+        await database.kill_sessions()
+        await database.disable_semi_sync()
+        await end_tenure(database, self._surroundings.records, position)
+
+    def _acknowledged(self) -> Settled | None:
+        group = self._capture.acknowledged_group if self._capture else None
+        if group is None:
+            return None
+        end = BinlogPosition(file=group.file, offset=group.end_position)
+        return Settled(gtid=str(group.gtid), index=group.index, binlog=end)
+
+    async def _after_not_plain(self, gtid: Gtid, _statement: Statement | None) -> None:
+        """Settle the group, and let the cluster know which events are enabled: DDL may have changed them."""
+        database = self._surroundings.database
+        await self.settler.settle_now(gtid.sequence)
+        await database.record_events(await database.enabled_events())
+
+    async def _watch_progress(self, capture: Capture) -> None:
+        around = self._surroundings
+        await watch_progress(
+            around.database,
+            capture,
+            term=self._term,
+            node=around.cluster.name,
+            idle_seconds=around.probe_seconds,
+            limit_seconds=around.probe_seconds,
+        )
