@@ -85,6 +85,8 @@ async def follow(server: ScratchMariaDB, feed: Feed, *, position: str = "") -> N
     assert feed.address is not None
     host, port = feed.address
     async with await server.connect() as admin:
+        await admin.query("STOP SLAVE")
+        await admin.query("RESET SLAVE ALL")
         await admin.query(f"SET GLOBAL gtid_slave_pos='{position}'")
         await admin.query(
             f"CHANGE MASTER TO MASTER_HOST='{host}', MASTER_PORT={port}, MASTER_USER='{USER}', "

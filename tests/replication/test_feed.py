@@ -2,19 +2,21 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import trio
 from feed_client import feed_client
 from logged_groups import FORMAT, append_group, events, fragments
-from memory_log import MemoryLog
+from memory_log import MemoryEntry, MemoryLog
 from replication_servers import LIMIT_SECONDS, feeding
 
 from wolfscale.mysql.binlog.events import parse_gtid_list
 from wolfscale.mysql.binlog.format import BinlogFormat, parse_format_description
 from wolfscale.mysql.binlog.gtid import Gtid
-from wolfscale.mysql.binlog.header import EventType, check_checksum, parse_header
+from wolfscale.mysql.binlog.header import HEADER, EventType, check_checksum, parse_header
 from wolfscale.mysql.errors import ConnectionLost, ServerError
+from wolfscale.replication.entry import Fragment, encode_fragment
 from wolfscale.replication.feed import Feed
 from wolfscale.replication.feed_dump import HEARTBEAT_POSITION
 
@@ -119,7 +121,15 @@ async def test_position_that_the_log_does_not_have_is_refused_with_1236(position
         async with feed_client(feed) as another:
             await another.start("0-7-1")
             assert await another.data_events(3) == events(2, 10)
-    assert feed.statistics.refused_positions == 1
+    assert feed.statistics.refused == 1
+
+
+async def test_reader_that_wants_no_checksums_is_refused() -> None:
+    async with feeding(log_of(1)) as feed, feed_client(feed) as client:
+        await client.connection.query("SET @master_binlog_checksum='NONE'")
+        await client.start("")
+        with pytest.raises(ServerError, match="have checksums"):
+            await client.event()
 
 
 @pytest.mark.parametrize(("user", "password"), [("feeder", "wrong"), ("feeder", ""), ("root", "s3cret")])
@@ -303,6 +313,57 @@ async def test_large_group_and_large_events_arrive_unchanged() -> None:
         received = await client.data_events(6 + 3)
     assert received == events(1, 300_000, 20_000_000, 16_777_215 - 24, 5) + events(2, 5)
     assert log.most_bytes_read < 1_100_000
+
+
+class MadeUpLog(MemoryLog):
+    """A group of 200 MiB whose fragments are made when they are read."""
+
+    def __init__(self, slices: int) -> None:
+        super().__init__()
+        self.slices = slices
+        self.commit_index = slices
+        self._slice = b"x" * (1 << 20)
+        length = slices << 20
+        self._first = events(1)[0]
+        row = HEADER.pack(0, 23, 7, length - len(self._first) - len(events(1)[1]), 0, 0)
+        self._head = self._first + row
+
+    def read(self, first: int, last: int, max_bytes: int) -> list[MemoryEntry]:
+        body = self._slice
+        if first == 1:
+            body = self._head + body[len(self._head) :]
+        elif first == self.slices:
+            body = body[: -len(events(1)[1])] + events(1)[1]
+        fragment = Fragment(
+            gtid=Gtid(domain=0, server_id=7, sequence=1),
+            flags2=0x0C,
+            number=first - 1,
+            is_last=first == self.slices,
+            plain=first == self.slices,
+            format=FORMAT if first == 1 else None,
+            body=body,
+        )
+        return [MemoryEntry(index=first, term=7, kind=2, data=encode_fragment(fragment))]
+
+
+async def test_group_of_200_mib_is_sent_in_bounded_memory() -> None:
+    log = MadeUpLog(200)
+    peak = 0
+    received = 0
+    async with feeding(log) as feed, feed_client(feed) as client:
+        await client.start("", flags=1)
+        before = resident_bytes()
+        with trio.fail_after(LIMIT_SECONDS):
+            while not client.decoder.ended:
+                for part in client.decoder.feed(await client.connection.packets.receive_raw()):
+                    received += len(part.data)
+                peak = max(peak, resident_bytes())
+    assert received > 200 << 20
+    assert peak - before < 32 << 20
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
 async def test_address_is_known_only_while_it_listens() -> None:

@@ -1,7 +1,5 @@
 """What can go wrong between a MariaDB server and the log."""
 
-# ruff: noqa: N818 (an error is named by what happened)
-
 from wolfscale.errors import WolfScaleError
 from wolfscale.mysql.binlog.gtid import Gtid
 

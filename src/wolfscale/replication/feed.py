@@ -156,6 +156,8 @@ class Feed:
             nursery.start_soon(_watch, session.packets, nursery.cancel_scope)
             questions = session.questions
             try:
+                if not questions.takes_checksums:
+                    raise ServerError(POSITION_ERRNO, "HY000", "the events of this feed have checksums")
                 position = parse_gtid_position(questions.position)
                 next_index = await find_start(self._log, position)
             except (ServerError, BinlogError) as error:
@@ -180,8 +182,8 @@ class Feed:
             nursery.cancel_scope.cancel()
 
     async def _refuse(self, session: FeedSession, error: ServerError | BinlogError) -> None:
-        self.statistics.refused_positions += 1
-        log.warning("a replica's position is not in the log", error=str(error))
+        self.statistics.refused += 1
+        log.warning("a dump was refused", error=str(error))
         if not isinstance(error, ServerError):
             error = ServerError(POSITION_ERRNO, "HY000", str(error))
         await session.refuse(error)

@@ -38,7 +38,7 @@ class FeedStatistics:
     Attributes:
         connections: connections accepted.
         dumps: dumps begun.
-        refused_positions: dumps refused since the log does not have the replica's position.
+        refused: dumps refused, mostly since the log does not have the replica's position.
         groups: groups sent.
         not_plain: those of them that were served alone.
         bytes: bytes sent.
@@ -48,7 +48,7 @@ class FeedStatistics:
 
     connections: int = 0
     dumps: int = 0
-    refused_positions: int = 0
+    refused: int = 0
     groups: int = 0
     not_plain: int = 0
     bytes: int = 0

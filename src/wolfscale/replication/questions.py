@@ -1,8 +1,8 @@
 """What a MariaDB replica asks before it asks for the binlog, and what the feed answers. Pure.
 
 Seen on the wire from 10.11 (sql/slave.cc, get_master_version_and_clock): UNIX_TIMESTAMP(), the server id,
-the checksum and heartbeat handshakes, its GTID capability and domain, its position. A tool that reads
-binlogs (mariadb-binlog) asks for VERSION() besides.
+the checksum and heartbeat handshakes, its GTID capability and domain, its position. mariadb-binlog asks for
+VERSION() and for events without checksums.
 """
 
 import re
@@ -24,11 +24,13 @@ class Questions:
     Attributes:
         position: the replica's `@slave_connect_state`; "" before it was set, and from the very beginning.
         heartbeat_seconds: `@master_heartbeat_period`; None where it was not set or is 0.
+        takes_checksums: whether events may have their CRC32; tools that read binlogs say no.
     """
 
     def __init__(self, *, server_id: int, version: str) -> None:
         self.position = ""
         self.heartbeat_seconds: float | None = None
+        self.takes_checksums = True
         self._server_id = server_id
         self._version = version
         self._selects: dict[str, Callable[[], str | None]] = {
@@ -75,6 +77,8 @@ class Questions:
     def _set(self, name: str, value: str) -> None:
         if name == "slave_connect_state":
             self.position = value.strip("'\" ")
+        elif name == "master_binlog_checksum":
+            self.takes_checksums = value.strip("'\" ").upper() != "NONE"
         elif name == "master_heartbeat_period":
             nanoseconds = int(value) if value.isascii() and value.isdigit() else 0
             self.heartbeat_seconds = nanoseconds / 1e9 or None

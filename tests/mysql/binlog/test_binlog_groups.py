@@ -216,7 +216,7 @@ def test_whole_event_of_the_wrong_length_is_refused(cut: int) -> None:
 
 def test_parts_that_are_longer_or_shorter_than_the_event_are_refused() -> None:
     event = rows_event(200)
-    for second, last in ((event[100:] + b"x", True), (event[100:-1], True), (event[100:], False)):
+    for second, last in ((event[100:] + b"x", True), (event[100:-1], True), (event[100:] + b"x", False)):
         assembler = GroupAssembler()
         assembler.receive(gtid_event(1, 0x0C))
         assembler.receive(event[:100], first=True, last=False)
@@ -224,6 +224,18 @@ def test_parts_that_are_longer_or_shorter_than_the_event_are_refused() -> None:
             assembler.receive(second, first=False, last=last)
     with pytest.raises(BinlogError, match="beginning of an event is missing"):
         GroupAssembler().receive(b"x" * 70, first=False, last=True)
+
+
+def test_fact_04_event_whose_last_part_is_empty_is_whole() -> None:
+    """A payload of exactly 16 MiB - 1 ends with an empty packet."""
+    event = rows_event(200)
+    assembler = GroupAssembler()
+    assembler.receive(gtid_event(1, 0x0C))
+    assembler.receive(event, first=True, last=False)
+    assembler.receive(b"", first=False, last=True)
+    assert b"".join(piece.data for piece in assembler.receive(xid_event(9))) == b"".join(
+        [gtid_event(1, 0x0C), event, xid_event(9)]
+    )
 
 
 @given(st.binary(max_size=80), st.booleans(), st.booleans(), st.booleans())

@@ -7,7 +7,7 @@ class BinlogError(WolfScaleError):
     """Bytes that are no binary log event, or events in an order that makes no sense."""
 
 
-class ChecksumMismatch(BinlogError):  # noqa: N818
+class ChecksumMismatch(BinlogError):
     """An event's CRC32 is not that of its bytes: they were damaged on the way or on disk.
 
     Attributes:

@@ -206,7 +206,8 @@ class GroupAssembler:
         if event is None:
             raise BinlogError("the beginning of an event is missing")
         event.add(data)
-        if event.left < 0 or last != (event.left == 0):
+        # An empty part may be the last one: a payload of exactly 16 MiB - 1 is followed by an empty packet.
+        if event.left < 0 or (last and event.left):
             raise BinlogError(f"an event of type {event.type} is not {event.length} bytes long as it claims")
         if not last:
             group = self._open(event.type)
