@@ -48,6 +48,7 @@ log = logs.logger(__name__)
 FEED_USER = "wolfscale_feed"
 STOP_SECONDS = 60.0
 STEP_DOWN_SECONDS = 20.0
+RETRY_SECONDS = 1.0
 
 
 def run(config: Config, *, bootstrap: bool) -> int:
@@ -207,6 +208,8 @@ class _Member:
             source = NodeStatusSource(self._node, self._notice, self._proxy_status)
             await nursery.start(functools.partial(serve_http, source, http, stop=trio.sleep_forever))
         await nursery.start(self._node.run)
+        if self._parts is None:
+            nursery.start_soon(self._be_witness)
         lifecycle_scope = trio.CancelScope()
         lifecycle_ended = trio.Event()
         if self._parts is not None:
@@ -222,6 +225,17 @@ class _Member:
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + STOP_SECONDS):
                 await self._stop(lifecycle_scope, lifecycle_ended, workers_scope)
+
+    async def _be_witness(self) -> None:
+        """A witness has no data to wait for: it says so, and asks for its vote."""
+        cluster = NodeCluster(self._node)
+        cluster.publish(self._notice())
+        while not cluster.is_voter:
+            try:
+                await cluster.report_ready()
+            except WolfScaleError as error:
+                log.info("not a witness yet", reason=str(error))
+                await trio.sleep(RETRY_SECONDS)
 
     async def _run_lifecycle(self, lifecycle: Lifecycle, scope: trio.CancelScope, ended: trio.Event) -> None:
         try:
