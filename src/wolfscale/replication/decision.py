@@ -170,6 +170,9 @@ def decide(recovery: Recovery, record: NodeRecord, log: LogEvidence) -> Outcome:
         return CloneNeeded(reason=committed.reason, detail=committed.detail, position=guess)
     if isinstance(committed, LogBehind):
         return committed
+    if record.tenure is not None and not log.complete:
+        # A group that is no plain transaction may stand in the part that is not known to be committed yet.
+        return LogBehind(detail=f"the whole log of term {record.tenure.term} must be known")
     return _locate(guess, log)
 
 

@@ -56,11 +56,13 @@ class CommittedLog:
 
     def tenure_groups(self, term: int, after: int) -> Sequence[LogGroup]:
         """Return the groups that the primary of a term wrote, after an index, in order."""
-        return [
-            _log_group(index, fragment)
-            for index, fragment in self._groups(after + 1)
-            if fragment.gtid.server_id == term
-        ]
+        found = []
+        for index, fragment in self._groups(after + 1):
+            if fragment.gtid.server_id > term:
+                break  # a later primary's: nothing of this one follows, however long the log goes on
+            if fragment.gtid.server_id == term:
+                found.append(_log_group(index, fragment))
+        return found
 
     def last_plain(self, term: int, index: int) -> LogGroup | None:
         """Return the newest plain group of that primary at or below an index."""

@@ -114,6 +114,7 @@ class ManagedServer:
         self.run_directory = directory / "server"
         self.error_log = self.run_directory / "mysql.err"
         self.recovery_log = self.run_directory / "recovery.err"
+        self.temporary_directory = self.run_directory / "tmp"
         self.socket_path = _socket_path(self.run_directory)
         self.version = ""
         self._child: Child | None = None
@@ -231,6 +232,7 @@ class ManagedServer:
                     str(installer),
                     "--no-defaults",
                     f"--datadir={unfinished}",
+                    f"--tmpdir={self.temporary_directory}",
                     "--auth-root-authentication-method=normal",
                     "--skip-test-db",
                     "--skip-name-resolve",
@@ -288,6 +290,8 @@ class ManagedServer:
             f"--socket={self.socket_path}",
             f"--pid-file={self.run_directory / 'mysql.pid'}",
             f"--log-error={error_log}",
+            # A server that starts removes every temporary table in its tmpdir, other servers' too.
+            f"--tmpdir={self.temporary_directory}",
             *managed_arguments(self.options),
         ]
 
@@ -316,9 +320,11 @@ class ManagedServer:
             raise DataDirectoryUnusable(f"cannot prepare {self.directory} for MariaDB: {error}") from error
 
     def _prepare_directories(self) -> None:
-        self.run_directory.mkdir(mode=0o700, exist_ok=True)
+        for directory in (self.run_directory, self.temporary_directory):
+            directory.mkdir(mode=0o700, exist_ok=True)
+            if self.owner:
+                os.chown(directory, self.owner.uid, self.owner.gid)
         if self.owner:
-            os.chown(self.run_directory, self.owner.uid, self.owner.gid)
             # The user mysql must be able to walk through the node's directory, not to list it.
             self.directory.chmod(self.directory.stat().st_mode | 0o011)
             for parent in self.directory.resolve().parents:

@@ -60,8 +60,17 @@ class Settler:
             OSError: the disk failed.
         """
         while True:
-            await self._round(at_once=False)
+            await self.settle()
             await trio.sleep(ROUND_SECONDS)
+
+    async def settle(self) -> None:
+        """Take one round: settle what was read a round earlier. Does nothing where nothing has moved.
+
+        Raises:
+            ServerError, ConnectionLost: the server refused or is gone.
+            OSError: the disk failed.
+        """
+        await self._round(at_once=False)
 
     async def settle_now(self, sequence: int) -> None:
         """Wait until the group with this sequence number is committed in the engine, and settle it.
