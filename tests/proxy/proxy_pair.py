@@ -1,4 +1,4 @@
-"""A primary and a read-only replica fed by MariaDB's own replication, behind a listener: a cluster's stand-in."""
+"""A primary and a replica fed by MariaDB's own replication, behind a listener: stands in for a cluster."""
 
 import atexit
 import functools
@@ -145,23 +145,20 @@ class Cluster:
 
     async def watch(self) -> None:
         """Push positions as a node would."""
-        async with await self.pair.primary.connect() as primary, await self.pair.replica.connect() as replica:
-            await self._watch(primary, replica)
-
-    async def _watch(self, primary: Connection, replica: Connection) -> None:
-        while True:
-            committed, applied = await _position(primary), await _position(replica, "gtid_slave_pos")
-            view = self.views.current
-            fresh = msgspec.structs.replace(
-                view,
-                committed_sequence=view.committed_sequence if self.hold_commits else committed,
-                applied_sequence=view.applied_sequence
-                if self.hold_applied
-                else (committed if self.leads else applied),
-            )
-            if fresh != view:
-                self.views.update(fresh)
-            await trio.sleep(0.001)
+        async with (
+            _Position(self.pair.primary, "gtid_binlog_pos") as primary,
+            _Position(self.pair.replica, "gtid_slave_pos") as replica,
+        ):
+            while True:
+                committed, applied = await primary.read(), await replica.read()
+                view = self.views.current
+                if self.hold_commits:
+                    committed = view.committed_sequence
+                applied = view.applied_sequence if self.hold_applied else committed if self.leads else applied
+                fresh = msgspec.structs.replace(view, committed_sequence=committed, applied_sequence=applied)
+                if fresh != view:
+                    self.views.update(fresh)
+                await trio.sleep(0.001)
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run a synchronous client in a thread, bounded."""
@@ -180,12 +177,30 @@ class Cluster:
         return pymysql.connect(host=self.address[0], port=self.address[1], **(defaults | options))
 
 
-async def _position(connection: Connection, name: str = "gtid_binlog_pos") -> int:
-    try:
-        text = await connection.value(f"SELECT @@GLOBAL.{name}") or ""
-    except (ConnectionLost, ServerError):
-        return 0
-    return int(text.rpartition("-")[2] or 0)
+class _Position:
+    """A server's GTID position, over restarts of it."""
+
+    def __init__(self, server: ScratchMariaDB, variable: str) -> None:
+        self._server = server
+        self._sql = f"SELECT @@GLOBAL.{variable}"
+        self._connection: Connection | None = None
+
+    async def read(self) -> int:
+        try:
+            if self._connection is None:
+                self._connection = await self._server.connect()
+            text = await self._connection.value(self._sql) or ""
+        except (ConnectionLost, ServerError):
+            self._connection = None
+            return 0
+        return int(text.rpartition("-")[2] or 0)
+
+    async def __aenter__(self) -> "_Position":
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        if self._connection is not None:
+            await self._connection.aclose()
 
 
 @asynccontextmanager

@@ -107,7 +107,7 @@ def parse_assignments(tokens: Sequence[Token]) -> list[Assignment] | None:
 
 def _special(item: tuple[Token, ...], words: list[str], tokens: Sequence[Token]) -> Assignment | None:
     following = words[1] if len(words) > 1 else ""
-    if following in ("=", ":="):
+    if following in ("=", ":=") and words[0] != "PASSWORD":
         return None  # `names = 1` sets a variable (of a stored program) by that name
     match words[0]:
         case "NAMES" | "CHARSET":

@@ -1,0 +1,221 @@
+"""What a client sees when the leader changes, and the second lock on the door."""
+
+from typing import Any
+
+import pymysql
+import pytest
+import trio
+from proxy_pair import Cluster, Pair, cluster, rows, shared_servers
+from raw_client import MODERN_CLIENT, OLD_CLIENT, raw_client
+
+from wolfscale.mysql.results import parse_error, parse_ok
+
+servers = shared_servers
+pytestmark = pytest.mark.mariadb
+
+
+async def _until(proxy: Cluster, condition: Any) -> None:
+    with trio.fail_after(60):
+        while not condition():
+            await trio.sleep(0.005)
+
+
+def _expect(connection: Any, sql: str, errno: int) -> str:
+    with pytest.raises(pymysql.err.MySQLError) as failure:
+        rows(connection, sql)
+    assert failure.value.args[0] == errno, failure.value
+    return str(failure.value)
+
+
+async def test_idle_session_moves_to_the_new_leader_with_its_settings(servers: Pair) -> None:
+    async with cluster(servers) as proxy:
+        connection = await proxy.run(proxy.connect)
+        await proxy.run(rows, connection, "SET time_zone = '+07:00'")
+        await proxy.run(rows, connection, "UPDATE t SET v = 'one' WHERE id = 1")
+        proxy.change(term=2)
+        assert await proxy.run(rows, connection, "SELECT @@time_zone, DATABASE() FOR UPDATE") == [
+            ("+07:00", "demo")
+        ]
+        assert proxy.listener.statistics.leader_connections == 2
+        connection.close()
+
+
+async def test_open_transaction_gets_the_retryable_error_once(servers: Pair) -> None:
+    async with cluster(servers) as proxy:
+        connection = await proxy.run(proxy.connect)
+        await proxy.run(connection.begin)
+        await proxy.run(rows, connection, "UPDATE t SET v = 'lost' WHERE id = 2")
+        proxy.change(term=2)
+        await proxy.run(_expect, connection, "SELECT 1", 1213)
+        assert await proxy.run(rows, connection, "SELECT v FROM t WHERE id = 2") == [("two",)]
+        assert proxy.listener.statistics.transactions_lost == 1
+        connection.close()
+
+
+async def test_rollback_of_a_lost_transaction_succeeds(servers: Pair) -> None:
+    async with cluster(servers) as proxy:
+        connection = await proxy.run(proxy.connect)
+        await proxy.run(connection.begin)
+        await proxy.run(rows, connection, "UPDATE t SET v = 'lost' WHERE id = 2")
+        proxy.change(term=2)
+        await proxy.run(connection.rollback)
+        assert await proxy.run(rows, connection, "SELECT v FROM t WHERE id = 2") == [("two",)]
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["CREATE TEMPORARY TABLE x (a INT)", "SET @a = 1", "DO GET_LOCK('x', 1)", "LOCK TABLES t READ"],
+)
+async def test_session_that_cannot_be_restored_is_told_and_closed(servers: Pair, statement: str) -> None:
+    async with cluster(servers) as proxy:
+        connection = await proxy.run(proxy.connect)
+        await proxy.run(rows, connection, statement)
+        proxy.change(term=2)
+        assert "connect again" in await proxy.run(_expect, connection, "SELECT 1 FOR UPDATE", 1927)
+        with pytest.raises(pymysql.err.OperationalError):
+            await proxy.run(rows, connection, "SELECT 1")
+        connection._force_close()
+
+
+async def test_write_waits_for_a_leader_and_reads_go_on(servers: Pair) -> None:
+    async with cluster(servers) as proxy:
+        connection, reader = await proxy.run(proxy.connect), await proxy.run(proxy.connect)
+        proxy.change(writable=False, leader=None)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(proxy.run, rows, connection, "UPDATE t SET v = 'one' WHERE id = 1")
+            for _ in range(20):
+                assert await proxy.run(rows, reader, "SELECT 1") == [(1,)]
+            proxy.change(writable=True, term=2, leader="m")
+        connection.close()
+        reader.close()
+
+
+async def test_statement_in_flight_when_the_leader_dies_has_an_unknown_outcome(servers: Pair) -> None:
+    async with cluster(servers) as proxy, raw_client(proxy) as client:
+        await client.query("SET autocommit = 1")
+        await client.query("UPDATE t SET v = 'one' WHERE id = 1")
+        await client.send(b"\x03UPDATE t SET v = 'one' WHERE id = 1 AND SLEEP(60) = 0")
+        await _until(proxy, lambda: len(_sleeping(servers)) == 1)
+        for stream in proxy.leader_streams:
+            await trio.aclose_forcefully(stream)
+        (answer,) = await client.answer(3)
+        error = parse_error(answer)
+        assert (error.errno, error.sqlstate) == (2013, "08007")
+        servers.primary.execute(f"KILL {_sleeping(servers)[0]}")
+
+
+async def test_old_leader_that_does_not_answer_is_cut_off(servers: Pair) -> None:
+    async with cluster(servers) as proxy, raw_client(proxy) as client:
+        await client.send(b"\x03UPDATE t SET v = 'one' WHERE id = 1 AND SLEEP(60) = 0")
+        await _until(proxy, lambda: len(_sleeping(servers)) == 1)
+        proxy.change(term=2)
+        (answer,) = await client.answer(3)
+        assert parse_error(answer).sqlstate == "08007"
+        servers.primary.execute(f"KILL {_sleeping(servers)[0]}")
+        # The session goes on in the new term.
+        assert (await client.query("UPDATE t SET v = 'one' WHERE id = 1"))[0][0] == 0
+
+
+def _sleeping(pair: Pair) -> list[int]:
+    return [
+        row[0]
+        for row in pair.primary.execute(
+            "SELECT id FROM information_schema.processlist WHERE info LIKE 'UPDATE%SLEEP(60)%'"
+        )
+    ]
+
+
+@pytest.mark.parametrize("capabilities", [OLD_CLIENT, MODERN_CLIENT], ids=["old", "modern"])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO t (v) VALUES ('x')",
+        "INSERT INTO t (v) VALUES ('x') RETURNING id",
+        "CREATE OR REPLACE TABLE locked (a INT)",
+        "DO 1; DELETE FROM t WHERE id > 3",
+    ],
+)
+async def test_no_ok_before_the_log_has_committed_the_gtid(
+    servers: Pair, capabilities: int, sql: str
+) -> None:
+    capabilities |= 1 << 16
+    async with cluster(servers) as proxy, raw_client(proxy, capabilities) as client:
+        await client.query("INSERT INTO t (v) VALUES ('x')")
+        proxy.hold_commits = True
+        before = servers.primary.execute("SELECT @@gtid_binlog_pos")
+        await client.send(b"\x03" + sql.encode())
+        await _until(proxy, lambda: servers.primary.execute("SELECT @@gtid_binlog_pos") != before)
+        with trio.move_on_after(0.3):
+            await client.answer(3)
+        assert not client.tracker.done
+        proxy.hold_commits = False
+        with trio.fail_after(60):
+            while not client.tracker.done:
+                client.tracker.packet(await client.packets.read())
+        await client.query("DELETE FROM t WHERE id > 3")
+
+
+async def test_ok_whose_term_ends_uncommitted_becomes_an_unknown_outcome(servers: Pair) -> None:
+    async with cluster(servers) as proxy, raw_client(proxy) as client:
+        await client.query("UPDATE t SET v = 'one' WHERE id = 1")
+        proxy.hold_commits = True
+        before = servers.primary.execute("SELECT @@gtid_binlog_pos")
+        await client.send(b"\x03INSERT INTO t (v) VALUES ('y')")
+        await _until(proxy, lambda: servers.primary.execute("SELECT @@gtid_binlog_pos") != before)
+        # The next term's numbers prove nothing about this term's group.
+        proxy.change(term=2, committed_sequence=1 << 40)
+        (answer,) = await client.answer(3)
+        assert parse_error(answer).sqlstate == "08007"
+        assert proxy.listener.statistics.outcomes_unknown == 1
+        proxy.hold_commits = False
+        await client.query("DELETE FROM t WHERE id > 3")
+
+
+async def test_stale_replica_lets_the_leader_answer(servers: Pair) -> None:
+    async with cluster(servers) as proxy:
+        proxy.listener._bounds = type(proxy.listener._bounds)(replica_seconds=0.05)
+        async with raw_client(proxy) as client:
+            proxy.hold_applied = True
+            await client.query("UPDATE t SET v = 'new' WHERE id = 1")
+            packets = await client.query("SELECT v FROM t WHERE id = 1")
+            assert b"\x03new" in packets
+            assert proxy.listener.statistics.stale_reads == 1
+            await client.query("UPDATE t SET v = 'one' WHERE id = 1")
+
+
+async def test_local_server_that_dies_leaves_reads_to_the_leader(servers: Pair) -> None:
+    async with cluster(servers) as proxy, raw_client(proxy) as client:
+        await client.query("SELECT 1")
+        assert proxy.listener.statistics.leader_connections == 0
+        proxy.change(database_ready=False)
+        servers.replica.restart(kill=True)
+        assert len(await client.query("SELECT 1")) == 4
+        assert proxy.listener.statistics.leader_connections == 1
+        proxy.change(database_ready=True)
+        assert len(await client.query("SELECT 1")) == 4
+    servers.catch_up()
+
+
+async def test_session_without_a_local_server_is_served_by_the_leader(servers: Pair) -> None:
+    async with cluster(servers) as proxy:
+        proxy.change(database_ready=False)
+        async with raw_client(proxy) as client:
+            assert len(await client.query("SELECT 1")) == 4
+            (ok,) = await client.query("UPDATE t SET v = 'one' WHERE id = 1")
+            assert parse_ok(ok, client.connection.capabilities).info.startswith(b"Rows matched: 1")
+        assert proxy.listener.statistics.local_statements == 0
+
+
+async def test_node_that_leads_serves_reads_and_writes_on_one_connection(servers: Pair) -> None:
+    async with cluster(servers, leads=True) as proxy, raw_client(proxy) as client:
+        await client.query("UPDATE t SET v = 'one' WHERE id = 1")
+        assert len(await client.query("SELECT v FROM t WHERE id = 1")) == 4
+        assert proxy.listener.statistics.leader_connections == 0
+        # Deposed: the old connection goes, reads and writes find their way.
+        proxy.local = servers.replica
+        proxy.leads = False
+        proxy.change(is_leader=False, term=2, leader="m")
+        assert len(await client.query("SELECT v FROM t WHERE id = 1")) == 4
+        assert (await client.query("UPDATE t SET v = 'one' WHERE id = 1"))[0][0] == 0
+        assert proxy.listener.statistics.local_statements == 1
