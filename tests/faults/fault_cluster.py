@@ -2,15 +2,13 @@
 
 import shutil
 import signal
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import pymysql
 import trio
-from fault_workload import TABLES, Workload
+from fault_workload import TABLES, Workload, connect_to
 
 from wolfscale.app.admin import admin_connection_info
 from wolfscale.demo.accounts import ACCOUNT, DATABASE, PASSWORD
@@ -32,8 +30,6 @@ SETTINGS: Settings = {
     },
 }
 DISK_MB = 512
-CONNECT_TIMEOUT_SECONDS = 2
-READ_TIMEOUT_SECONDS = 20
 
 
 class DiskCluster:
@@ -88,24 +84,7 @@ class DiskCluster:
 
         def connect() -> Any:
             socket_path, _, _ = admin_connection_info(data_dir)
-            connection = pymysql.connect(
-                user=ACCOUNT,
-                password=PASSWORD,
-                database=DATABASE,
-                autocommit=True,
-                read_timeout=READ_TIMEOUT_SECONDS,
-                defer_connect=True,
-            )
-            # PyMySQL would leave the socket open when nobody listens.
-            stream = socket.socket(socket.AF_UNIX)
-            try:
-                stream.settimeout(CONNECT_TIMEOUT_SECONDS)
-                stream.connect(socket_path)
-                connection.connect(stream)
-            except BaseException:
-                stream.close()
-                raise
-            return connection
+            return connect_to(socket_path, ACCOUNT, PASSWORD, DATABASE)
 
         return connect
 

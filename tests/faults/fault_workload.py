@@ -5,6 +5,7 @@ transaction's row in `written` says that it happened; every other table must agr
 """
 
 import random
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,11 +25,39 @@ SCHEMA = (
     *(f"INSERT INTO demo.parent VALUES ({writer * 1000000}, 0)" for writer in range(1, 9)),
 )
 RETRY_SECONDS = 0.02
+CONNECT_TIMEOUT_SECONDS = 2
 READ_TIMEOUT_SECONDS = 20
 
 Connect = Callable[[], "pymysql.Connection[Any]"]
 """Connects to a server, the primary or not; raises what PyMySQL raises, or OSError."""
 Key = tuple[int, int]
+
+
+def connect_to(socket_path: str, user: str, password: str, database: str | None) -> Any:
+    """A connection to a server's unix socket; blocks.
+
+    PyMySQL would leave the socket open when nobody listens, so it is given one.
+
+    Raises:
+        OSError, pymysql.MySQLError: nobody listens, or the server refuses.
+    """
+    connection = pymysql.connect(
+        user=user,
+        password=password,
+        database=database,
+        autocommit=True,
+        read_timeout=READ_TIMEOUT_SECONDS,
+        defer_connect=True,
+    )
+    stream = socket.socket(socket.AF_UNIX)
+    try:
+        stream.settimeout(CONNECT_TIMEOUT_SECONDS)
+        stream.connect(socket_path)
+        connection.connect(stream)
+    except BaseException:
+        stream.close()
+        raise
+    return connection
 
 
 class Workload:
