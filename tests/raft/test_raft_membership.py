@@ -20,7 +20,7 @@ from wolfscale.raft import (
     TransferRefused,
     encode_membership,
 )
-from wolfscale.raft.membership import MembershipHistory, check_single_step, find_newest_membership
+from wolfscale.raft.membership import MembershipHistory, check_single_step, find_memberships
 from wolfscale.raft.messages import Append, AppendResponse, Heartbeat, HeartbeatResponse, TimeoutNow
 from wolfscale.testing.raft_disk import ChainedLog
 from wolfscale.testing.simulator import ELECTION_TICKS, HEARTBEAT_TICKS, Cluster, new_member
@@ -95,26 +95,40 @@ def test_history_compaction_keeps_what_the_base_needs() -> None:
     assert history.at(Index(9)) == THREE.without(N3)
 
 
-@pytest.mark.parametrize("place", [1, 2, 5000, 9999, 10000])
-def test_newest_membership_is_found_wherever_it_is(place: int) -> None:
+def test_memberships_of_a_log_are_found_wherever_they_are() -> None:
     log = ChainedLog(LogBase(membership=THREE))
     data = encode_membership(THREE.without(N3))
+    places = [1, 2, 5000, 9999, 10000]
     log.write(
         [
             Entry(
                 index=Index(index),
                 term=Term(1),
-                kind=EntryKind.MEMBERSHIP if index == place else EntryKind.EVENTS,
-                data=data if index == place else b"",
+                kind=EntryKind.MEMBERSHIP if index in places else EntryKind.EVENTS,
+                data=data if index in places else b"",
             )
             for index in range(1, 10001)
         ]
     )
-    assert find_newest_membership(log) == [(place, THREE.without(N3))]
+    assert find_memberships(log) == [(place, THREE.without(N3)) for place in places]
+    assert find_memberships(ChainedLog(LogBase(membership=THREE))) == []
 
 
-def test_newest_membership_of_a_log_without_one_is_the_base() -> None:
-    assert find_newest_membership(ChainedLog(LogBase(membership=THREE))) == []
+def test_change_truncated_after_a_restart_takes_back_that_change_only() -> None:
+    """A member that restarts must know the membership before the newest one too."""
+    cluster = a_cluster()
+    four = cluster.raft(N1).membership.with_member(new_member(4, Suffrage.LEARNER))
+    cluster.change(N1, four)
+    cluster.settle()
+    cluster.isolate(N1)
+    cluster.change(N1, cluster.raft(N1).membership.without(N3))
+    cluster.crash(N1)
+    cluster.start(N1)
+    assert cluster.raft(N1).membership == four.without(N3)
+    assert cluster.raft(N1).membership_at(Index(cluster.raft(N1).last_index - 1)) == four
+    make_leader(cluster, N2)
+    cluster.settle()
+    assert cluster.raft(N1).membership == four
 
 
 def test_change_is_in_force_from_the_append_on() -> None:

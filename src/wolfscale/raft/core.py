@@ -9,7 +9,7 @@ from wolfscale.raft.errors import NotLeader, ProposalDropped
 from wolfscale.raft.following import Following
 from wolfscale.raft.leadership import Leadership
 from wolfscale.raft.log import LogReader, RaftLog
-from wolfscale.raft.membership import MembershipHistory, find_newest_membership
+from wolfscale.raft.membership import MembershipHistory, find_memberships
 from wolfscale.raft.messages import (
     Append,
     AppendResponse,
@@ -62,15 +62,15 @@ class Raft:
             log: its log; a cluster's first member begins with a base of index 0 whose membership is itself.
             hard_state: its term and vote.
             random: the only source of randomness; equal seeds and inputs give equal outputs.
-            memberships: the `MEMBERSHIP` entries of the log, where the owner knows them; otherwise the log
-                is read backwards until the newest one is found.
+            memberships: all `MEMBERSHIP` entries of the log, oldest first, where the owner knows them;
+                otherwise the whole log is read for them.
         """
         last_term = log.term(log.last_index)
         if last_term > hard_state.term:
             # The entries were made durable, the term was not: then no vote of that term has left either.
             hard_state = HardState(term=last_term, vote=None)
         if memberships is None:
-            memberships = find_newest_membership(log)
+            memberships = find_memberships(log)
         self._state = State(
             config=config,
             log=RaftLog(log),

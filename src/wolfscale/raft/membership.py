@@ -11,7 +11,6 @@ from wolfscale.raft.errors import MembershipRefused
 from wolfscale.raft.log import LogReader
 from wolfscale.raft.types import EntryKind, Index, LogBase, Membership, NodeId, Suffrage
 
-_SCAN_ENTRIES = 4096
 _SCAN_BYTES = 4 << 20
 
 
@@ -100,19 +99,17 @@ def check_single_step(old: Membership, new: Membership, leader: NodeId) -> None:
         raise MembershipRefused("no voter would be left")
 
 
-def find_newest_membership(log: LogReader) -> list[tuple[Index, Membership]]:
-    """The newest `MEMBERSHIP` entry of a log and its index, read backwards; none when the base's holds."""
-    last = int(log.last_index)
-    while last > log.base.index:
-        first = max(log.base.index + 1, last - _SCAN_ENTRIES + 1)
-        found = None
-        place = first
-        while place <= last:
-            for entry in log.entries(Index(place), Index(last), _SCAN_BYTES):
-                place = entry.index + 1
-                if entry.kind is EntryKind.MEMBERSHIP:
-                    found = entry
-        if found is not None:
-            return [(found.index, decode_membership(found.data))]
-        last = first - 1
-    return []
+def find_memberships(log: LogReader) -> list[tuple[Index, Membership]]:
+    """The `MEMBERSHIP` entries of a log, oldest first; reads all of it.
+
+    The newest one is not enough: if it is truncated, the one before it is in force again, and a base between
+    two of them needs the older.
+    """
+    found = []
+    place = Index(log.base.index + 1)
+    while place <= log.last_index:
+        for entry in log.entries(place, log.last_index, _SCAN_BYTES):
+            place = Index(entry.index + 1)
+            if entry.kind is EntryKind.MEMBERSHIP:
+                found.append((entry.index, decode_membership(entry.data)))
+    return found

@@ -5,7 +5,7 @@ The checker sees what a god would see: every member's log and disk. It knows not
 
 from collections.abc import Iterable
 
-from wolfscale.raft import Index, NodeId, Raft, Ready, Term
+from wolfscale.raft import Index, LogBase, NodeId, Raft, Ready, Term
 from wolfscale.testing.raft_disk import ORIGIN, Disk
 
 
@@ -73,6 +73,9 @@ class Checker:
 
     def observe(self, id: NodeId, raft: Raft, disks: dict[NodeId, Disk]) -> None:
         """A step of the member is over."""
+        log = disks[id].shown
+        if raft.membership != log.membership(log.last_index):
+            raise Violation("membership", f"{id} does not follow the newest membership of its log")
         if raft.is_leader:
             self._check_leader(id, raft, disks[id])
         if raft.commit_index != self._commit_seen[id]:
@@ -128,6 +131,11 @@ class Checker:
             raise Violation(
                 "durability", f"{id} commits entry {index}, which {holders} of {len(voters)} have on disk"
             )
+
+    def before_compact(self, id: NodeId, disk: Disk, base: LogBase) -> None:
+        """A member is about to begin its log after `base`."""
+        if base.membership != disk.shown.membership(base.index):
+            raise Violation("membership", f"{id} gives its base {base.index} another membership than its log")
 
     def read_started(self, context: bytes) -> None:
         """Somebody asks a member for a read index."""

@@ -2,7 +2,17 @@
 
 from collections.abc import Sequence
 
-from wolfscale.raft import Entry, HardState, Index, LogBase, Ready, Term
+from wolfscale.raft import (
+    Entry,
+    EntryKind,
+    HardState,
+    Index,
+    LogBase,
+    Membership,
+    Ready,
+    Term,
+    decode_membership,
+)
 
 ORIGIN = 0
 """The chain of a log before its first entry."""
@@ -23,6 +33,7 @@ class ChainedLog:
         self.base = base
         self._entries: list[Entry] = []
         self._chains = [chain]
+        self._memberships: list[Entry] = []
 
     @property
     def last_index(self) -> Index:
@@ -49,14 +60,25 @@ class ChainedLog:
         """The chain at an index; None below the base."""
         return self._chains[index - self.base.index] if index >= self.base.index else None
 
+    def membership(self, index: Index) -> Membership:
+        """The membership in force at an index: the newest entry's that holds one, or the base's."""
+        for entry in reversed(self._memberships):
+            if self.base.index < entry.index <= index:
+                return decode_membership(entry.data)
+        return self.base.membership
+
     def write(self, entries: Sequence[Entry]) -> None:
         """Put entries at the end or over it."""
         first = entries[0].index
         assert self.base.index < first <= self.last_index + 1, "entries leave a hole, or go below the base"
         del self._entries[first - self.base.index - 1 :]
         del self._chains[first - self.base.index :]
+        while self._memberships and self._memberships[-1].index >= first:
+            self._memberships.pop()
         for entry in entries:
             self._entries.append(entry)
+            if entry.kind is EntryKind.MEMBERSHIP:
+                self._memberships.append(entry)
             self._chains.append(hash((self._chains[-1], entry.term, int(entry.kind), entry.data)))
 
     def compact(self, base: LogBase) -> None:
@@ -71,6 +93,7 @@ class ChainedLog:
         other = ChainedLog(self.base)
         other._entries = self._entries.copy()
         other._chains = self._chains.copy()
+        other._memberships = self._memberships.copy()
         return other
 
     def _place(self, index: Index) -> int:

@@ -89,6 +89,7 @@ class Schedule:
         )
         self._proposals = 0
         self.weather = weather or any_weather(self._random)
+        self._is_seeded = weather is None and raft is Raft
         self._events: list[tuple[float, Callable[[], None]]] = [
             (self.weather.propose, self._propose),
             (self.weather.read, self._read),
@@ -121,10 +122,14 @@ class Schedule:
             self.cluster.propose(self.cluster.leader, b"after the storm")
             self.cluster.settle()
         except (Violation, InvariantError, AssertionError) as error:
+            again = (
+                f"python -m wolfscale.testing.raft_schedule {self.seed} {ticks}"
+                if self._is_seeded
+                else f"Schedule({self.seed}, weather={self.weather}, raft={self.cluster.raft_type.__name__})"
+                f".run({ticks})"
+            )
             error.add_note(
-                f"tick {passed} of seed {self.seed}; to play it again:\n"
-                f"    python -m wolfscale.testing.raft_schedule {self.seed} {ticks}"
-                f"{self.cluster.describe()}"
+                f"tick {passed} of seed {self.seed}; to play it again:\n    {again}{self.cluster.describe()}"
             )
             raise
 

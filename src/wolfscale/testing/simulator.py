@@ -240,6 +240,7 @@ class Cluster:
         if not (log.base.index < index <= durable.last_index and durable.base.index == log.base.index):
             return
         base = LogBase(index=index, term=log.term(index), membership=raft.membership_at(index))
+        self.checker.before_compact(id, member.disk, base)
         member.disk.compact(base)
         self.act(id, lambda raft: raft.compact(index))
 
