@@ -45,7 +45,6 @@ def main() -> None:
     threads = [int(count) for count in arguments.threads.split(",")]
     directory = Path(tempfile.mkdtemp(prefix="wolfscale-bench-", dir="/tmp"))
     directory.chmod(0o755)
-    shutil.chown(directory, "mysql")  # the servers make their sockets there
     try:
         rates: Rates = {}
         gaps: dict[str, list[float]] = {}
@@ -156,14 +155,13 @@ def report(rates: Rates, gaps: dict[str, list[float]], rounds: int, seconds: int
     lines = [
         "# Performance",
         "",
-        f"Made by `make bench` on {datetime.datetime.now(datetime.UTC):%Y-%m-%d}: medians of {rounds} rounds of "
-        f"{seconds} s each, all systems alternating in one run on one machine",
-        f"whose {os.cpu_count()} cores they share. Only the ratios mean anything: absolute numbers move with",
-        "whatever else the machine does.",
+        f"Made by `make bench` on {datetime.datetime.now(datetime.UTC):%Y-%m-%d}: medians of {rounds} rounds",
+        f"of {seconds} s each, all systems alternating in one run on one machine whose {os.cpu_count()} cores they",
+        "share. Only the ratios mean anything: absolute numbers move with whatever else the machine does.",
         "",
         "The single MariaDB runs with `innodb_flush_log_at_trx_commit=1, sync_binlog=1`. WolfScale's three",
-        "nodes and Galera's three nodes run at their defaults; Galera's default does not sync a commit on any",
-        "other node's disk before it is acknowledged, WolfScale syncs it on a majority.",
+        "nodes and Galera's three run at their defaults; Galera's does not sync a commit on any other node's",
+        "disk before it is acknowledged, WolfScale's syncs it on a majority.",
         "",
     ]
     if rates:

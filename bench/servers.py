@@ -42,7 +42,8 @@ class Server:
         """
         if not self.directory.exists():
             self.directory.mkdir(parents=True)
-            shutil.chown(self.directory, "mysql")
+            for owned in (self.directory, self.directory.parent):  # the socket is made in the parent
+                shutil.chown(owned, "mysql")
             install = ["mariadb-install-db", "--no-defaults", "--user=mysql", f"--datadir={self.directory}"]
             options = ["--auth-root-authentication-method=normal", "--skip-test-db"]
             subprocess.run([*install, *options], check=True, stdout=subprocess.DEVNULL)
