@@ -158,8 +158,7 @@ class Executor:
             if await self._run_locally(statement, request, sql):
                 return
         elif target is Target.PREVIOUS:
-            if not self.last.leader and self.last is self.connections.reader and not self.last.closed:
-                await self._run(self.last, statement, request, sql)
+            if await self._run_where_the_last_ran(statement, request, sql):
                 return
         elif target is Target.EITHER and not is_leader_only(statement.assignments):
             connection = self.connections.any
@@ -170,6 +169,18 @@ class Executor:
             ):
                 return
         await self._run_on_leader(statement, request, sql)
+
+    async def _run_where_the_last_ran(self, statement: Statement, request: Request, sql: bytes) -> bool:
+        """Ask the local connection about its last statement; false if that was the leader's."""
+        last = self.last
+        if last.leader or last is not self.connections.reader or last.closed:
+            return False
+        try:
+            await self._run(last, statement, request, sql)
+        except (ConnectionLost, RemoteProtocolError):
+            await self.connections.drop(last)
+            return False
+        return True
 
     async def _run_setting(self, statement: Statement, request: Request, sql: bytes) -> bool:
         """SET and USE while only the local connection is open; the leader's learns of it when it opens."""
@@ -220,12 +231,29 @@ class Executor:
         """How far the leader is, which is at least what its answers to this session showed."""
         writer = self.connections.writer
         if writer is not None and not writer.closed and writer.term == self._views.current.term:
-            try:
-                position = await writer.value("SELECT @@GLOBAL.gtid_binlog_pos")
-                return max((sequence_of(item) for item in (position or b"").decode().split(",")), default=0)
-            except (ConnectionLost, ServerError):
-                pass
+            # A leader that hangs is not waited for: its connection is given up with the question.
+            with (
+                trio.move_on_after(self._bounds.replica_seconds),
+                contextlib.suppress(ConnectionLost, ServerError),
+            ):
+                position = await writer.value("SELECT @@GLOBAL.gtid_binlog_pos") or b""
+                return max(sequence_of(item) for item in position.decode().split(","))
         return self._views.current.committed_sequence
+
+    async def ask_leader(self, query: bytes) -> list[tuple[bytes | None, ...]]:
+        """Run a query of the proxy's own on the session's leader connection.
+
+        Raises:
+            ProxyError: as `Connections.leader`.
+            ServerError: the query fails.
+        """
+        while True:
+            writer = await self.connections.leader()
+            try:
+                await self.connections.bring_up_to_date(writer)
+                return await writer.run((bytes((Command.QUERY,)) + query,))
+            except ConnectionLost:
+                self.connections.mark_broken()
 
     async def _run_on_leader(self, statement: Statement, request: Request, sql: bytes) -> None:
         retry_until = trio.current_time() + self._bounds.leader_seconds

@@ -159,8 +159,8 @@ async def relay_log_in(client: PacketStream, backends: Backends, proxy_header: b
 async def _open(backends: Backends, proxy_header: bytes) -> tuple[trio.abc.Stream, bool, int]:
     """The server that answers: beside the node if it can, else the leader's; waits until one does.
 
-    The one beside the node first applies what is committed now, within a bound: an account or a grant that was
-    acknowledged before the client came must be there.
+    The one beside the node first applies what is committed now, within a bound: an account or a grant that
+    was acknowledged before the client came must be there.
     """
     views = backends.views
     committed = views.current.committed_sequence

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import trio
 
+from wolfscale import logs
 from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerError
 from wolfscale.mysql.proxy_protocol import build_local, build_v1
 from wolfscale.mysql.results import build_error
@@ -18,6 +19,8 @@ from wolfscale.proxy.errors import ProxyError
 from wolfscale.proxy.handshake import LogInRefused, relay_log_in
 from wolfscale.proxy.session import Session
 from wolfscale.proxy.statistics import Statistics
+
+log = logs.logger(__name__)
 
 ER_CON_COUNT_ERROR = 1040
 ER_HANDSHAKE_ERROR = 1043
@@ -76,7 +79,6 @@ class Listener:
             while True:
                 await views.changes.wait_until(lambda seen=term: views.current.term != seen)  # type: ignore[misc]
                 term = views.current.term
-                self._classifier.node_account = views.current.node_account
                 nursery.start_soon(self._cut_before, term)
 
     async def _cut_before(self, term: int) -> None:
@@ -92,6 +94,7 @@ class Listener:
             await _tell(client, ER_CON_COUNT_ERROR, "08004", "Too many connections", sequence=0)
             return
         statistics.sessions += 1
+        self._classifier.node_account = self._backends.views.current.node_account
         statistics.sessions_total += 1
         try:
             with contextlib.suppress(OSError):
@@ -104,6 +107,10 @@ class Listener:
                     await session.run()
                 finally:
                     del self._sessions[number]
+        except Exception as error:
+            # A bug of ours: this session ends by it, and no other one does.
+            statistics.sessions_failed += 1
+            log.error("a session failed", error=error)
         finally:
             statistics.sessions -= 1
             statistics.classified_from_cache = self._classifier.hits

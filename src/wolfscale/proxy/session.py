@@ -214,12 +214,10 @@ class Session:
                 "42000",
                 f"The proxy does not prepare statements from expressions in {executor.character_set}",
             )
-        writer = await self.connections.leader()
-        await self.connections.bring_up_to_date(writer)
         expression = sql[start:end]
         # The new line ends a comment that the expression may end with.
         query = b"SELECT HEX(CONVERT((" + expression + b"\n) USING utf8mb4))"
-        rows = await writer.run((bytes((Command.QUERY,)) + query,))
+        rows = await executor.ask_leader(query)
         value = rows[0][0] if rows and rows[0] else None
         if value is None:
             return statement, sql  # NULL: the server says what it thinks of it

@@ -10,6 +10,7 @@ class Statistics:
     Attributes:
         sessions: open now.
         sessions_total: accepted ever.
+        sessions_failed: ended by a bug of ours.
         log_ins_failed: refused by MariaDB or broken off.
         refused_connections: turned away because too many were open.
         local_statements: run on the local MariaDB.
@@ -27,6 +28,7 @@ class Statistics:
 
     sessions: int = 0
     sessions_total: int = 0
+    sessions_failed: int = 0
     log_ins_failed: int = 0
     refused_connections: int = 0
     local_statements: int = 0
