@@ -1,12 +1,11 @@
 """Captures on a real primary. The log is a double that commits when a test says so."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import trio
+from capture_clients import acknowledged, captured, clients_of, sequences, waiting_sessions
 from memory_log import MemoryLog
 from replication_servers import LIMIT_SECONDS, PRIMARY, TERM, capturing, connector, run
 
@@ -41,72 +40,6 @@ def position(server: ScratchMariaDB) -> Gtid:
 @pytest.fixture
 def start(server: ScratchMariaDB) -> Gtid:
     return position(server)
-
-
-def sequences(log: MemoryLog) -> list[int]:
-    """The sequences of the complete groups of a log."""
-    fragments = [decode_fragment(entry.data) for entry in log.entries]
-    return [fragment.gtid.sequence for fragment in fragments if fragment.is_last]
-
-
-class Clients:
-    """Clients that each run statements in a task of their own."""
-
-    def __init__(self, server: ScratchMariaDB, nursery: trio.Nursery) -> None:
-        self.done = 0
-        self.failed: list[Exception] = []
-        self._server = server
-        self._nursery = nursery
-        self._changed = trio.Event()
-
-    def start(self, *statements: str, count: int = 1) -> None:
-        for _ in range(count):
-            self._nursery.start_soon(self._run, statements)
-
-    async def _run(self, statements: tuple[str, ...]) -> None:
-        await run(self._server, *statements, database="t")
-        self.done += 1
-        self._changed.set()
-        self._changed = trio.Event()
-
-    async def wait_done(self, count: int) -> None:
-        with trio.fail_after(LIMIT_SECONDS):
-            while self.done < count:
-                await self._changed.wait()
-
-
-@asynccontextmanager
-async def clients_of(server: ScratchMariaDB) -> AsyncIterator[Clients]:
-    async with trio.open_nursery() as nursery:
-        yield Clients(server, nursery)
-
-
-async def captured(capture: Capture, sequence: int) -> None:
-    with trio.fail_after(LIMIT_SECONDS):
-        await capture.changes.wait_until(
-            lambda: capture.captured is not None and capture.captured.sequence >= sequence
-        )
-
-
-async def acknowledged(capture: Capture, sequence: int) -> None:
-    with trio.fail_after(LIMIT_SECONDS):
-        await capture.changes.wait_until(
-            lambda: capture.acknowledged is not None and capture.acknowledged.sequence >= sequence
-        )
-
-
-async def waiting_sessions(server: ScratchMariaDB, count: int) -> None:
-    """Wait until so many sessions wait for an ACK, or behind one that does."""
-    async with await server.connect() as admin:
-        with trio.fail_after(LIMIT_SECONDS):
-            while True:
-                found = await admin.value(
-                    "SELECT COUNT(*) FROM information_schema.processlist WHERE command='Query' "
-                    "AND (state LIKE '%semi-sync%' OR state='Commit')"
-                )
-                if found is not None and int(found) >= count:
-                    return
-                await trio.sleep(0.01)
 
 
 async def test_commit_is_neither_visible_nor_answered_before_the_log_has_it(
@@ -395,93 +328,3 @@ async def test_capture_connects_again_after_the_server_was_restarted() -> None:
         await run(primary, "CREATE TABLE t.a (i INT)")
         assert capture.statistics.connections == 2
     assert sequences(log) == [1, 2]
-
-
-def resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-
-
-class ForgetfulLog(MemoryLog):
-    """Keeps no bodies, and notes how much memory the process has when it is given one."""
-
-    def __init__(self) -> None:
-        super().__init__(term=TERM)
-        self.bytes = 0
-        self.longest = 0
-        self.peak = 0
-
-    def propose(self, datas: Sequence[bytes], *, term: int) -> int:
-        self.bytes += sum(map(len, datas))
-        self.longest = max(self.longest, *map(len, datas))
-        self.peak = max(self.peak, resident_bytes())
-        return super().propose([data[:100] for data in datas], term=term)
-
-
-@pytest.mark.parametrize("kind", ["many rows", "one row"])
-async def test_transaction_of_200_mib_passes_in_bounded_memory(kind: str) -> None:
-    mib = 1 << 20
-    statements = (
-        ["BEGIN", *["INSERT INTO t.a (b) VALUES (REPEAT('x', 1048576))"] * 200, "COMMIT"]
-        if kind == "many rows"
-        else [f"INSERT INTO t.a (b) VALUES (REPEAT('x', {200 * mib}))"]
-    )
-    log = ForgetfulLog()
-    async with ScratchMariaDB(arguments=PRIMARY) as primary, capturing(primary, log) as capture:
-        await run(
-            primary, "CREATE DATABASE t", "CREATE TABLE t.a (i INT PRIMARY KEY AUTO_INCREMENT, b LONGBLOB)"
-        )
-        before = resident_bytes()
-        await run(primary, *statements)
-        assert capture.acknowledged == Gtid(domain=0, server_id=TERM, sequence=3)
-    assert log.bytes > 200 * mib
-    assert log.longest <= mib + 300
-    assert log.peak - before < 48 * mib
-
-
-async def test_fact_05_capture_is_told_from_an_earlier_one_by_its_connection_id(
-    server: ScratchMariaDB, start: Gtid
-) -> None:
-    log = MemoryLog(term=TERM)
-    async with await server.connect() as admin:
-        ids = []
-        for _ in range(2):
-            async with capturing(server, log, start=start) as capture:
-                ids.append(capture.connection_id)
-                threads = await admin.query(
-                    "SELECT id FROM information_schema.processlist WHERE command='Binlog Dump'"
-                )
-                # The new dump ends the old one's thread, since both have the same server id.
-                with trio.fail_after(LIMIT_SECONDS):
-                    while [int(row[0] or 0) for row in threads.rows] != [ids[-1]]:
-                        await trio.sleep(0.01)
-                        threads = await admin.query(
-                            "SELECT id FROM information_schema.processlist WHERE command='Binlog Dump'"
-                        )
-        assert ids[0] != ids[1]
-
-
-async def test_fact_06_commits_wait_while_no_capture_is_connected_and_are_answered_after(
-    server: ScratchMariaDB, start: Gtid
-) -> None:
-    log = MemoryLog(term=TERM)
-    async with clients_of(server) as clients:
-        async with capturing(server, log, start=start):
-            pass
-        clients.start("INSERT INTO a (b) VALUES ('nobody listens')", count=3)
-        clients.start("CREATE DATABASE IF NOT EXISTS waits")
-        await waiting_sessions(server, 3)
-        assert clients.done == 0
-        async with capturing(server, log, start=start):
-            await clients.wait_done(4)
-        await run(server, "SET GLOBAL rpl_semi_sync_master_enabled=0", "DROP DATABASE waits")
-        await run(server, "SET GLOBAL rpl_semi_sync_master_enabled=1")
-
-
-async def test_fact_16_capture_starts_at_a_position_that_the_binlog_does_not_hold() -> None:
-    log = MemoryLog(term=TERM)
-    applied = Gtid(domain=0, server_id=5, sequence=100)
-    async with ScratchMariaDB(arguments=PRIMARY) as primary:
-        await run(primary, f"SET GLOBAL gtid_slave_pos='{applied}'")
-        async with capturing(primary, log, start=applied) as capture:
-            await run(primary, "CREATE DATABASE t")
-            assert capture.acknowledged == Gtid(domain=0, server_id=TERM, sequence=101)

@@ -11,7 +11,7 @@ every other node `feed` plays a primary for the MariaDB beside it and serves wha
 |---|---|
 | `log` | `ReplicatedLog`, `LogEntry`: what the log must offer |
 | `entry` | `Fragment`: what an entry holds of an event group; `sequence_of`, the log's key |
-| `capture` | `Capture`: primary -> log, and the acknowledgements back |
+| `capture`, `captured` | `Capture`: primary -> log, and the acknowledgements back |
 | `feed` | `Feed`: log -> replica; `feed_session`, `feed_dump`, `questions`, `dump_commands` are its parts |
 | `group_reader`, `start_position`, `positions` | groups read from the log, and where a GTID is in it |
 | `applied` | `AppliedTracker`: how far the local replica is |

@@ -11,7 +11,6 @@ second time, with the request for an ACK; groups that the log holds already are 
 
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 import trio
 
@@ -25,6 +24,7 @@ from wolfscale.mysql.binlog.groups import GroupAssembler, GroupEnd, GroupSlice
 from wolfscale.mysql.binlog.gtid import Gtid
 from wolfscale.mysql.client import Connection
 from wolfscale.mysql.errors import ConnectionLost, ServerError
+from wolfscale.replication.captured import CapturedGroup, CaptureStatistics, captured_group
 from wolfscale.replication.dump_commands import acknowledgement, start_dump
 from wolfscale.replication.entry import encode_fragment, fragment_of
 from wolfscale.replication.errors import BinlogGap, Diverged, LeadershipLost
@@ -51,54 +51,6 @@ Connect = Callable[[], Awaitable[Connection]]
 Raises `ConnectionLost` or `ServerError`.
 """
 AfterNotPlain = Callable[[Gtid, Statement | None], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CapturedGroup:
-    """A group that the log holds.
-
-    Attributes:
-        gtid: its id.
-        index: the log index of its last fragment.
-        file: the primary's binlog file.
-        end_position: where it ends there.
-        plain: it is a plain transaction.
-        statement: its first statement; None when it has only rows.
-    """
-
-    gtid: Gtid
-    index: int
-    file: str
-    end_position: int
-    plain: bool
-    statement: Statement | None
-
-
-@dataclass(slots=True, kw_only=True)
-class CaptureStatistics:
-    """What a capture has done since it was made.
-
-    Attributes:
-        connections: dumps begun.
-        groups: groups proposed to the log whole.
-        not_plain: those of them that are no plain transactions.
-        fragments: entries proposed.
-        bytes: bytes of events in them.
-        resent: groups that the primary sent again and the log had already.
-        acknowledgements: ACKs sent.
-        ends_by_flag: groups whose end only the primary's flag told.
-        pauses: times that reading waited for the node's disk.
-    """
-
-    connections: int = 0
-    groups: int = 0
-    not_plain: int = 0
-    fragments: int = 0
-    bytes: int = 0
-    resent: int = 0
-    acknowledgements: int = 0
-    ends_by_flag: int = 0
-    pauses: int = 0
 
 
 class Capture:
@@ -284,7 +236,7 @@ class Capture:
             if dump.skips:
                 if piece.end is not None:
                     self.statistics.resent += 1
-                    dump.queue(_captured(piece, piece.end, self._index_of(piece.gtid)), piece.end)
+                    dump.queue(captured_group(piece, piece.end, self._index_of(piece.gtid)), piece.end)
                 continue
             datas.append(encode_fragment(fragment_of(piece, assembler.format)))
             self.statistics.bytes += len(piece.data)
@@ -299,7 +251,7 @@ class Capture:
             raise LeadershipLost(self._term, str(error)) from error
         self.statistics.fragments += len(datas)
         for piece, end, offset in ended:
-            group = _captured(piece, end, last - len(datas) + 1 + offset)
+            group = captured_group(piece, end, last - len(datas) + 1 + offset)
             self._indexes[piece.gtid.sequence] = group.index
             self.statistics.groups += 1
             self.statistics.not_plain += not group.plain
@@ -404,17 +356,6 @@ class _Dump:
         """Tell the primary that everything up to the end of a group is committed."""
         async with self._writing:
             await self.connection.packets.send_raw(acknowledgement(group.file, group.end_position))
-
-
-def _captured(piece: GroupSlice, end: GroupEnd, index: int) -> CapturedGroup:
-    return CapturedGroup(
-        gtid=piece.gtid,
-        index=index,
-        file=end.file,
-        end_position=end.end_position,
-        plain=end.plain,
-        statement=end.statement,
-    )
 
 
 def _first_error(group: BaseException) -> BaseException:
