@@ -11,8 +11,8 @@ from wolfscale.mysql.session_track import SessionChanges, build_session_changes
 from wolfscale.proxy.classify import Classifier
 from wolfscale.proxy.consistency import SessionConsistency, sequence_of
 from wolfscale.proxy.errors import ProxyError
-from wolfscale.proxy.execution import version_number
 from wolfscale.proxy.lexer import LexerMode, TokenKind, string_value, tokenize
+from wolfscale.proxy.memory import version_number
 from wolfscale.proxy.relay import Rewriter
 from wolfscale.proxy.state import MAX_ENTRIES, SessionState
 from wolfscale.proxy.statement import Effect

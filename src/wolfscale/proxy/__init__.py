@@ -11,10 +11,12 @@ the first statement that is no plain read, one to the leader's.
 | `listener` | `Listener`: accepts, bounds, fences |
 | `handshake`, `change_user` | log-ins relayed to a real server, and the password proof they give |
 | `session` | `Session`: one client's commands |
+| `memory` | what statements leave behind in a session |
 | `execution`, `relay` | one statement: waits, sending, second lock; bytes back to the client |
 | `connections`, `backend` | the two connections of a session; `Backends`, what the proxy needs of its node |
 | `prepared` | the binary protocol's statements |
-| `lexer`, `settings`, `known`, `refused`, `reads`, `classify`, `statement` | a text's meaning (pure) |
+| `lexer`, `settings`, `known` | tokens, SET lists, names that are the same everywhere (pure) |
+| `refused`, `reads`, `judge`, `classify`, `statement` | from a text to what it is (pure) |
 | `router`, `consistency`, `state` | where it runs, what it must have seen, what it must be told (pure) |
 | `statistics`, `errors` | counters; what clients are told |
 

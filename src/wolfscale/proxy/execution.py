@@ -6,7 +6,6 @@ the client hears OK (the second lock; the first is semi-synchronous replication 
 """
 
 import contextlib
-import re
 from typing import Protocol
 
 import trio
@@ -16,16 +15,14 @@ from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerEr
 from wolfscale.mysql.framing import packet
 from wolfscale.mysql.results import rewrite_ok
 from wolfscale.mysql.transport import PacketStream
-from wolfscale.proxy.backend import KEEP_TRACKING, BackendConnection, Backends
+from wolfscale.proxy.backend import BackendConnection, Backends
 from wolfscale.proxy.connections import Bounds, Connections
 from wolfscale.proxy.consistency import SessionConsistency, sequence_of
 from wolfscale.proxy.errors import ControlLost, NoLeader, OutcomeUnknown, ProxyError
-from wolfscale.proxy.known import SYSTEM_SCHEMAS
-from wolfscale.proxy.lexer import LexerMode, is_multibyte_unsafe
+from wolfscale.proxy.memory import SessionMemory
 from wolfscale.proxy.relay import ClientGone, PartlySent, Rewriter, is_lone_ok, relay_response
 from wolfscale.proxy.router import SessionFacts, Target, route
-from wolfscale.proxy.settings import Assignment, Scope
-from wolfscale.proxy.state import SessionState, is_leader_only, names_of
+from wolfscale.proxy.state import SessionState, is_leader_only
 from wolfscale.proxy.statement import Effect, Kind, Statement
 from wolfscale.proxy.statistics import Statistics
 
@@ -41,11 +38,8 @@ _RESULTS = frozenset(
 """Commands whose responses are made of results, in which OK packets may stand anywhere."""
 _IN_TRANS = int(Status.IN_TRANS)
 _AUTOCOMMIT = int(Status.AUTOCOMMIT)
-_NO_BACKSLASH_ESCAPES = int(Status.NO_BACKSLASH_ESCAPES)
-_OWN_VARIABLES = frozenset({b"sql_mode", b"character_set_client"})
 
 
-_SESSION = Scope.SESSION
 _MAY_ROLL_BACK = frozenset({1205, 1213, 1020, 1180, 1181, 1290, 1792, 1969, 1317, 1614})
 """Errors after which a transaction may be gone: lock wait, deadlock, snapshot conflict, interruption."""
 
@@ -103,8 +97,7 @@ class Executor:
         connections: the session's two.
         state: what it has set.
         facts: what routing asks.
-        mode: how its server reads its text.
-        character_set: its character_set_client, if that needs care, else "".
+        memory: keeps both true, and knows how the session's text is read.
         last: the connection that ran the last statement.
     """
 
@@ -123,7 +116,6 @@ class Executor:
         self.connections = connections
         self.state = state
         self.facts = facts
-        self.character_set = ""
         self.consistency = SessionConsistency()
         self._client = client
         self._client_capabilities = client_capabilities
@@ -134,10 +126,9 @@ class Executor:
         first = connections.writer or connections.reader
         assert first is not None
         self.last: BackendConnection = first
-        self.mode = LexerMode(server_version=version_number(first.server_version))
         self._rewrites = not client_capabilities & Capability.SESSION_TRACK
         self._deprecates_eof = bool(client_capabilities & Capability.DEPRECATE_EOF)
-        self.on_variables(first)
+        self.memory = SessionMemory(state, facts, first)
 
     async def execute(self, statement: Statement, request: Request, sql: bytes = b"") -> None:
         """Run a statement and answer the client.
@@ -374,7 +365,7 @@ class Executor:
         else:
             self._statistics.local_statements += 1
             if error is None and statement.kind is Kind.SETTINGS:
-                await self._note_state(connection, statement, sql)
+                await self.memory.on_statement(connection, statement, sql)
         data = request.on_response(connection, data)
         if self._rewrites and rewriter is None and command != Command.STMT_PREPARE and is_lone_ok(data):
             ok = rewrite_ok(bytes(data[4:]), connection.capabilities, self._client_capabilities)
@@ -408,7 +399,7 @@ class Executor:
             await self._ask_transaction(writer)
         gtid = tracker.gtid
         if error is None or statement.effects & Effect.PERHAPS_TEMPORARY_TABLES:
-            await self._note_state(writer, statement, sql)
+            await self.memory.on_statement(writer, statement, sql)
         if gtid is None and statement.may_write and status & _STATE_CHANGED and error is None:
             # A response with rows has no room for it; the flag says that something changed.
             gtid = await self._ask_gtid(writer)
@@ -455,115 +446,3 @@ class Executor:
             self.facts.in_transaction = await writer.value("SELECT @@in_transaction") == b"1"
         except (ConnectionLost, ServerError):
             writer.closed = True
-
-    async def _note_state(self, connection: BackendConnection, statement: Statement, sql: bytes) -> None:
-        """Remember what a statement left behind."""
-        changes = connection.tracker.changes
-        if changes is not None:
-            if changes.schema is not None:
-                self._note_schema(connection, changes.schema)
-            if changes.variables:
-                connection.note_changes()
-                if _OWN_VARIABLES & changes.variables.keys():
-                    self.on_variables(connection)
-                if not statement.assignments:
-                    self._note_hidden_changes(connection, changes.variables)
-        status = connection.tracker.status
-        if bool(status & _NO_BACKSLASH_ESCAPES) == self.mode.backslash_escapes:
-            self.on_variables(connection)
-        if statement.effects:
-            self.state.effects |= statement.effects & ~(Effect.UNLOCKS_TABLES | Effect.TRACKING)
-            if statement.effects & Effect.UNLOCKS_TABLES:
-                self.state.effects &= ~Effect.TABLE_LOCKS
-            self.facts.effects = self.state.effects
-        if statement.assignments:
-            await self._note_assignments(connection, statement, sql)
-
-    async def _note_assignments(
-        self, connection: BackendConnection, statement: Statement, sql: bytes
-    ) -> None:
-        if not connection.leader:
-            self.facts.autocommit = bool(connection.tracker.status & _AUTOCOMMIT)
-        if statement.kind is Kind.SETTINGS:
-            self.state.add_settings(statement.assignments, sql)
-        elif names_of(statement.assignments):
-            await self._note_values(connection, statement.assignments)
-        connection.known_entries = self.state.last_number
-        if statement.effects & Effect.TRACKING:
-            # Our own entries follow the client's, so that this connection needs telling too.
-            self.state.add_command("TRACKING", bytes((Command.QUERY,)) + KEEP_TRACKING.encode())
-            await self.connections.bring_up_to_date(connection)
-
-    async def _note_values(self, connection: BackendConnection, assignments: tuple[Assignment, ...]) -> None:
-        """A SET whose values only the leader knows: ask for them, so that others can be told."""
-        names = sorted(_variable_name(name) for name in names_of(assignments) if name != "ROLE")
-        if not names:
-            return
-        status = connection.tracker.status
-        columns = ", ".join(f"@@SESSION.{name}" for name in names)
-        try:
-            rows = await connection.run((bytes((Command.QUERY,)) + f"SELECT {columns}".encode(),))
-        except ServerError:
-            # A name that has no session value; the statement would have failed if it mattered.
-            return
-        connection.tracker.status = status
-        for name, value in zip(names, rows[0] if rows else (), strict=False):
-            self._add_value(name, value)
-
-    def _note_hidden_changes(self, connection: BackendConnection, variables: dict[bytes, bytes]) -> None:
-        """Variables that a procedure or the like has set, as session tracking tells."""
-        for name, value in variables.items():
-            if name not in (b"session_track_system_variables",):
-                self._add_value(name.decode("ascii", "replace").upper(), value)
-        connection.known_entries = self.state.last_number
-
-    def _add_value(self, name: str, value: bytes | None) -> None:
-        assignment = Assignment(scope=_SESSION, name=name, constant=True)
-        self.state.add_settings((assignment,), f"SET {name}=".encode() + _value_literal(value))
-
-    def _note_schema(self, connection: BackendConnection, schema: bytes) -> None:
-        if schema:
-            self.state.add_schema(schema)
-        connection.known_entries = self.state.last_number
-        self.facts.system_schema = schema.decode("latin-1").upper() in SYSTEM_SCHEMAS
-
-    def on_variables(self, connection: BackendConnection) -> None:
-        """Take over what decides how the session's text is read."""
-        sql_mode = connection.variables.get(b"sql_mode", b"").decode("latin-1").upper().split(",")
-        character_set = connection.variables.get(b"character_set_client", b"").decode("latin-1")
-        self.character_set = character_set if is_multibyte_unsafe(character_set) else ""
-        self.mode = LexerMode(
-            backslash_escapes=not connection.tracker.status & _NO_BACKSLASH_ESCAPES
-            and "NO_BACKSLASH_ESCAPES" not in sql_mode,
-            ansi_quotes="ANSI_QUOTES" in sql_mode,
-            server_version=self.mode.server_version,
-        )
-        if "ORACLE" in sql_mode:
-            self.facts.foreign_syntax = "the session speaks Oracle's dialect"
-        elif self.character_set:
-            self.facts.foreign_syntax = f"the session's text is {self.character_set}"
-        else:
-            self.facts.foreign_syntax = ""
-
-
-def version_number(server_version: str) -> int:
-    """A server's version as executable comments write it, e.g. 101119 for "5.5.5-10.11.19-MariaDB-log"."""
-    found = re.match(r"(?:5\.5\.5-)?(\d+)\.(\d+)\.(\d+)", server_version)
-    if found is None:
-        return 101100
-    major, minor, patch = (int(part) for part in found.groups())
-    return major * 10000 + minor * 100 + patch
-
-
-def _variable_name(name: str) -> str:
-    return {"TRANSACTION ISOLATION": "TX_ISOLATION", "TRANSACTION READ": "TX_READ_ONLY"}.get(name, name)
-
-
-def _value_literal(value: bytes | None) -> bytes:
-    if value is None:
-        return b"NULL"
-    if re.fullmatch(rb"-?\d+(\.\d+)?", value):
-        return value
-    # No backslash, no quote in any variable's value that is worth keeping; doubling the quote is right in
-    # every sql_mode.
-    return b"'" + value.replace(b"'", b"''") + b"'"

@@ -12,11 +12,12 @@ from wolfscale.mysql.results import Ok, build_error, build_ok
 from wolfscale.mysql.transport import PacketStream
 from wolfscale.proxy.backend import Backends
 from wolfscale.proxy.change_user import relay_change_user
-from wolfscale.proxy.classify import MAX_TEXT_BYTES, Classifier, judge
+from wolfscale.proxy.classify import MAX_TEXT_BYTES, Classifier
 from wolfscale.proxy.connections import Bounds, Connections
 from wolfscale.proxy.errors import ProxyError
 from wolfscale.proxy.execution import Executor, TextRequest
 from wolfscale.proxy.handshake import LoggedIn, LogInRefused
+from wolfscale.proxy.judge import judge
 from wolfscale.proxy.known import SYSTEM_SCHEMAS
 from wolfscale.proxy.lexer import tokenize
 from wolfscale.proxy.prepared import PreparedStatements
@@ -128,7 +129,7 @@ class Session:
         status = _AUTOCOMMIT if self._facts.autocommit else 0
         if self._facts.in_transaction:
             status |= int(Status.IN_TRANS)
-        if not self._executor.mode.backslash_escapes:
+        if not self._executor.memory.mode.backslash_escapes:
             status |= int(Status.NO_BACKSLASH_ESCAPES)
         await self._client.write(build_ok(Ok(status=status), self._capabilities))
 
@@ -182,7 +183,9 @@ class Session:
         if len(sql) > MAX_TEXT_BYTES:
             statement = self._classify_long(sql)
         else:
-            statement = self._classifier.classify(sql, executor.mode, character_set=executor.character_set)
+            statement = self._classifier.classify(
+                sql, executor.memory.mode, character_set=executor.memory.character_set
+            )
         if statement.refusal is not None:
             self._statistics.refused_statements += 1
             raise statement.refusal.error()
@@ -195,10 +198,12 @@ class Session:
         """A long text is not read whole where only one statement can be in it."""
         executor = self._executor
         if not self._capabilities & Capability.MULTI_STATEMENTS or b";" not in sql:
-            statement = self._classifier.classify_long(sql, executor.mode)
+            statement = self._classifier.classify_long(sql, executor.memory.mode)
             if statement is not None:
                 return statement
-        return self._classifier.classify(sql, executor.mode, character_set=executor.character_set)
+        return self._classifier.classify(
+            sql, executor.memory.mode, character_set=executor.memory.character_set
+        )
 
     async def _resolve(self, statement: Statement, sql: bytes) -> tuple[Statement, bytes]:
         """PREPARE and EXECUTE IMMEDIATE from an expression: evaluate it, judge it, run what was judged.
@@ -208,11 +213,11 @@ class Session:
         assert statement.source is not None
         executor = self._executor
         start, end = statement.source
-        if executor.character_set:
+        if executor.memory.character_set:
             raise ProxyError(
                 ER_NOT_SUPPORTED_YET,
                 "42000",
-                f"The proxy does not prepare statements from expressions in {executor.character_set}",
+                f"The proxy does not prepare statements from expressions in {executor.memory.character_set}",
             )
         expression = sql[start:end]
         # The new line ends a comment that the expression may end with.
@@ -223,7 +228,9 @@ class Session:
             return statement, sql  # NULL: the server says what it thinks of it
         text = bytes.fromhex(value.decode("ascii"))
         inner = judge(
-            tokenize(text.decode("latin-1"), executor.mode), executor.mode, self._classifier.node_account
+            tokenize(text.decode("latin-1"), executor.memory.mode),
+            executor.memory.mode,
+            self._classifier.node_account,
         )
         if inner.refusal is None and inner.source is not None:
             raise ProxyError(
@@ -251,7 +258,7 @@ class Session:
         sql = payload[1:]
         executor = self._executor
         statement = self._classifier.classify(
-            sql, executor.mode, prepared=True, character_set=executor.character_set
+            sql, executor.memory.mode, prepared=True, character_set=executor.memory.character_set
         )
         if statement.refusal is not None:
             self._statistics.refused_statements += 1
@@ -282,7 +289,7 @@ class Session:
                 await connections.drop(connection)
             else:
                 self._facts.autocommit = bool(connection.tracker.status & _AUTOCOMMIT)
-                self._executor.on_variables(connection)
+                self._executor.memory.on_variables(connection)
         await self._answer_ok()
 
     async def _on_change_user(self, payload: bytes) -> None:
@@ -309,7 +316,7 @@ class Session:
         await connection.setup()
         connection.known_entries = self._state.last_number
         self._facts.autocommit = bool(connection.tracker.status & _AUTOCOMMIT)
-        self._executor.on_variables(connection)
+        self._executor.memory.on_variables(connection)
         await self._client.write(ok)
 
 

@@ -1,0 +1,149 @@
+"""What statements leave behind in a session, noted as they end: for routing, and for other connections."""
+
+import re
+
+from wolfscale.mysql.constants import Command, Status
+from wolfscale.mysql.errors import ServerError
+from wolfscale.proxy.backend import KEEP_TRACKING, BackendConnection
+from wolfscale.proxy.known import SYSTEM_SCHEMAS
+from wolfscale.proxy.lexer import LexerMode, is_multibyte_unsafe
+from wolfscale.proxy.router import SessionFacts
+from wolfscale.proxy.settings import Assignment, Scope
+from wolfscale.proxy.state import SessionState, names_of
+from wolfscale.proxy.statement import Effect, Kind, Statement
+
+_AUTOCOMMIT = int(Status.AUTOCOMMIT)
+_NO_BACKSLASH_ESCAPES = int(Status.NO_BACKSLASH_ESCAPES)
+_OWN_VARIABLES = frozenset({b"sql_mode", b"character_set_client"})
+
+
+class SessionMemory:
+    """Keeps a session's state and facts true.
+
+    Attributes:
+        state: what it has set.
+        facts: what routing asks.
+        mode: how its server reads its text.
+        character_set: its character_set_client, if that needs care, else "".
+    """
+
+    def __init__(self, state: SessionState, facts: SessionFacts, first: BackendConnection) -> None:
+        self.state = state
+        self.facts = facts
+        self.character_set = ""
+        self.mode = LexerMode(server_version=version_number(first.server_version))
+        self.on_variables(first)
+
+    async def on_statement(self, connection: BackendConnection, statement: Statement, sql: bytes) -> None:
+        """Remember what a statement left behind."""
+        changes = connection.tracker.changes
+        if changes is not None:
+            if changes.schema is not None:
+                self._note_schema(connection, changes.schema)
+            if changes.variables:
+                connection.note_changes()
+                if _OWN_VARIABLES & changes.variables.keys():
+                    self.on_variables(connection)
+                if not statement.assignments:
+                    self._note_hidden_changes(connection, changes.variables)
+        status = connection.tracker.status
+        if bool(status & _NO_BACKSLASH_ESCAPES) == self.mode.backslash_escapes:
+            self.on_variables(connection)
+        if statement.effects:
+            self.state.effects |= statement.effects & ~(Effect.UNLOCKS_TABLES | Effect.TRACKING)
+            if statement.effects & Effect.UNLOCKS_TABLES:
+                self.state.effects &= ~Effect.TABLE_LOCKS
+            self.facts.effects = self.state.effects
+        if statement.assignments:
+            await self._note_assignments(connection, statement, sql)
+
+    async def _note_assignments(
+        self, connection: BackendConnection, statement: Statement, sql: bytes
+    ) -> None:
+        if not connection.leader:
+            self.facts.autocommit = bool(connection.tracker.status & _AUTOCOMMIT)
+        if statement.kind is Kind.SETTINGS:
+            self.state.add_settings(statement.assignments, sql)
+        elif names_of(statement.assignments):
+            await self._note_values(connection, statement.assignments)
+        connection.known_entries = self.state.last_number
+        if statement.effects & Effect.TRACKING:
+            # Our own entries follow the client's, so that this connection needs telling too.
+            keep = bytes((Command.QUERY,)) + KEEP_TRACKING.encode()
+            self.state.add_command("TRACKING", keep)
+            await connection.run((keep,))
+            connection.known_entries = self.state.last_number
+
+    async def _note_values(self, connection: BackendConnection, assignments: tuple[Assignment, ...]) -> None:
+        """A SET whose values only the leader knows: ask for them, so that others can be told."""
+        names = sorted(_variable_name(name) for name in names_of(assignments) if name != "ROLE")
+        if not names:
+            return
+        status = connection.tracker.status
+        columns = ", ".join(f"@@SESSION.{name}" for name in names)
+        try:
+            rows = await connection.run((bytes((Command.QUERY,)) + f"SELECT {columns}".encode(),))
+        except ServerError:
+            # A name that has no session value; the statement would have failed if it mattered.
+            return
+        connection.tracker.status = status
+        for name, value in zip(names, rows[0] if rows else (), strict=False):
+            self._add_value(name, value)
+
+    def _note_hidden_changes(self, connection: BackendConnection, variables: dict[bytes, bytes]) -> None:
+        """Variables that a procedure or the like has set, as session tracking tells."""
+        for name, value in variables.items():
+            if name not in (b"session_track_system_variables",):
+                self._add_value(name.decode("ascii", "replace").upper(), value)
+        connection.known_entries = self.state.last_number
+
+    def _add_value(self, name: str, value: bytes | None) -> None:
+        assignment = Assignment(scope=Scope.SESSION, name=name, constant=True)
+        self.state.add_settings((assignment,), f"SET {name}=".encode() + _value_literal(value))
+
+    def _note_schema(self, connection: BackendConnection, schema: bytes) -> None:
+        if schema:
+            self.state.add_schema(schema)
+        connection.known_entries = self.state.last_number
+        self.facts.system_schema = schema.decode("latin-1").upper() in SYSTEM_SCHEMAS
+
+    def on_variables(self, connection: BackendConnection) -> None:
+        """Take over what decides how the session's text is read."""
+        sql_mode = connection.variables.get(b"sql_mode", b"").decode("latin-1").upper().split(",")
+        character_set = connection.variables.get(b"character_set_client", b"").decode("latin-1")
+        self.character_set = character_set if is_multibyte_unsafe(character_set) else ""
+        self.mode = LexerMode(
+            backslash_escapes=not connection.tracker.status & _NO_BACKSLASH_ESCAPES
+            and "NO_BACKSLASH_ESCAPES" not in sql_mode,
+            ansi_quotes="ANSI_QUOTES" in sql_mode,
+            server_version=self.mode.server_version,
+        )
+        if "ORACLE" in sql_mode:
+            self.facts.foreign_syntax = "the session speaks Oracle's dialect"
+        elif self.character_set:
+            self.facts.foreign_syntax = f"the session's text is {self.character_set}"
+        else:
+            self.facts.foreign_syntax = ""
+
+
+def version_number(server_version: str) -> int:
+    """A server's version as executable comments write it, e.g. 101119 for "5.5.5-10.11.19-MariaDB-log"."""
+    found = re.match(r"(?:5\.5\.5-)?(\d+)\.(\d+)\.(\d+)", server_version)
+    if found is None:
+        return 101100
+    major, minor, patch = (int(part) for part in found.groups())
+    return major * 10000 + minor * 100 + patch
+
+
+def _variable_name(name: str) -> str:
+    return {"TRANSACTION ISOLATION": "TX_ISOLATION", "TRANSACTION READ": "TX_READ_ONLY"}.get(name, name)
+
+
+def _value_literal(value: bytes | None) -> bytes:
+    if value is None:
+        return b"NULL"
+    if re.fullmatch(rb"-?\d+(\.\d+)?", value):
+        return value
+    # No backslash, no quote in any variable's value that is worth keeping; doubling the quote is right in
+    # every sql_mode.
+    return b"'" + value.replace(b"'", b"''") + b"'"
