@@ -34,7 +34,7 @@ imports: .venv/installed
 	@$(BIN)/lint-imports
 
 test-fast: .venv/installed
-	@$(BIN)/pytest -q -m "not mariadb and not cluster and not faults"
+	@$(BIN)/pytest -q -n 2 -m "not mariadb and not cluster and not faults"
 
 check: lint types imports test-fast ## The gate for each commit: format, lint, types, imports, fast tests
 

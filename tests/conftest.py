@@ -9,7 +9,11 @@ import trio
 import trio.testing
 
 hypothesis.settings.register_profile(
-    "fixed", derandomize=True, deadline=None, print_blob=True, database=None,
+    "fixed",
+    derandomize=True,
+    deadline=None,
+    print_blob=True,
+    database=None,
     suppress_health_check=list(hypothesis.HealthCheck),
 )
 hypothesis.settings.register_profile(

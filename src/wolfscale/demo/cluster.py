@@ -20,6 +20,7 @@ from wolfscale.demo.errors import DemoError, NodeEndedError, WaitedInVainError
 from wolfscale.demo.plan import ClusterPlan, NodePlan, free_ports
 from wolfscale.demo.processes import (
     is_alive,
+    kill_now,
     send_signal,
     server_processes,
     start_node_process,
@@ -206,7 +207,7 @@ class DemoCluster:
         pids = self.process_ids(number, part)
         if part is not Part.MARIADB:
             self._expected_dead.add(number)
-        send_signal(pids, signal.SIGKILL)
+        kill_now(pids)
         if part is not Part.MARIADB and (process := self._processes.get(number)) is not None:
             process.wait()
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -69,6 +70,19 @@ def send_signal(pids: Sequence[int], number: signal.Signals) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
+
+
+def kill_now(pids: Sequence[int]) -> None:
+    """Send SIGKILL and return when the processes are gone, whoever their parent is; blocks."""
+    descriptors = []
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            descriptors.append(os.pidfd_open(pid))
+            os.kill(pid, signal.SIGKILL)
+    for descriptor in descriptors:
+        # A killed process is gone as soon as it is next scheduled, which nothing can keep it from.
+        select.select([descriptor], [], [])
+        os.close(descriptor)
 
 
 def is_alive(pid: int) -> bool:

@@ -116,7 +116,7 @@ class Writers:
         wanted = len(self.record.acknowledged) + more
         with trio.move_on_after(timeout_seconds):
             # The writers are threads that must not be slowed down by waking a task at each write.
-            while len(self.record.acknowledged) < wanted:  # noqa: ASYNC110
+            while len(self.record.acknowledged) < wanted:
                 await trio.sleep(_RETRY_SECONDS)
             return True
         return False
@@ -140,9 +140,7 @@ class Writers:
                 # PyMySQL's close() would send a packet and raise on a connection that is gone already.
                 connection._force_close()  # type: ignore[attr-defined]
 
-    def _write_through(
-        self, connection: Client, port: int, writer: int, numbers: Iterator[int]
-    ) -> None:
+    def _write_through(self, connection: Client, port: int, writer: int, numbers: Iterator[int]) -> None:
         """Write until stopped or the connection breaks. Each number is used once, whatever became of it."""
         with connection.cursor() as cursor:
             while not self._stop.is_set():

@@ -64,6 +64,21 @@ class ReplicaStatus:
     received: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSession:
+    """A session that is not the node's own.
+
+    Attributes:
+        connection_id: its id.
+        idle: it executes nothing; it may hold an open transaction or locks.
+        committing: it commits, or waits for its acknowledgement: KILL would commit it without a quorum.
+    """
+
+    connection_id: int
+    idle: bool
+    committing: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class EventName:
     """An event of the event scheduler."""
@@ -293,7 +308,7 @@ class Database:
         rows = (await self.query("SHOW PROCESSLIST")).mappings()
         dumping = {int(row["Id"] or 0) for row in rows if (row["Command"] or "").startswith("Binlog Dump")}
         for stale in dumping - {connection_id}:
-            await self._kill(stale)
+            await self.kill_session(stale)
         if dumping != {connection_id}:
             return False
         clients = await self._status("Rpl_semi_sync_master_clients")
@@ -326,7 +341,29 @@ class Database:
     async def kill_open_transactions(self) -> None:
         """End the sessions with open transactions, but none that is committing or waits for its ACK."""
         for connection_id in await self._open_transactions():
-            await self._kill(connection_id)
+            await self.kill_session(connection_id)
+
+    async def client_sessions(self) -> list[ClientSession]:
+        """Return the sessions other than the node's own."""
+        rows = (await self.query("SHOW PROCESSLIST")).mappings()
+        own = {self.account.user, "system user", "event_scheduler"}
+        return [
+            ClientSession(
+                connection_id=int(row["Id"] or 0),
+                idle=row["Command"] == "Sleep",
+                committing=_is_committing(row["State"] or ""),
+            )
+            for row in rows
+            if row["User"] not in own
+        ]
+
+    async def kill_session(self, connection_id: int) -> None:
+        """End a session (KILL); harmless when it is gone."""
+        try:
+            await self.query(f"KILL CONNECTION {connection_id}")
+        except ServerError as error:
+            if error.errno != _NO_SUCH_THREAD:
+                raise
 
     async def waiting_commits(self) -> int:
         """Return how many sessions wait for an ACK."""
@@ -342,13 +379,6 @@ class Database:
             )
         ).rows
         return [int(row[0] or 0) for row in rows]
-
-    async def _kill(self, connection_id: int) -> None:
-        try:
-            await self.query(f"KILL CONNECTION {connection_id}")
-        except ServerError as error:
-            if error.errno != _NO_SUCH_THREAD:
-                raise
 
     async def _status(self, name: str) -> str:
         rows = (await self.query(f"SHOW GLOBAL STATUS LIKE {literal(name)}")).rows
@@ -449,22 +479,22 @@ class Database:
         return {int(row[0] or 0) for row in rows}
 
     async def native_password_hashes(self, user: str) -> list[str]:
-        """Return the stored mysql_native_password hashes of all accounts of a user name."""
+        """Return the stored mysql_native_password hashes of all accounts of a user name.
+
+        An account without a password gives an empty text.
+        """
         rows = (
             await self.query(
                 "SELECT JSON_VALUE(Priv, '$.authentication_string') FROM mysql.global_priv "
                 f"WHERE User={literal(user)} AND JSON_VALUE(Priv, '$.plugin')='mysql_native_password'"
             )
         ).rows
-        return [row[0] for row in rows if row[0]]
+        return [row[0] or "" for row in rows]
 
     async def kill_sessions(self) -> None:
         """End every client's session but the node's own; nothing may wait for its ACK."""
-        rows = (await self.query("SHOW PROCESSLIST")).mappings()
-        for row in rows:
-            own = row["User"] in {self.account.user, "system user", "event_scheduler"}
-            if not own:
-                await self._kill(int(row["Id"] or 0))
+        for session in await self.client_sessions():
+            await self.kill_session(session.connection_id)
 
     async def create_schema(self) -> None:
         """Create the schema `wolfscale` without a trace in the binlog: for an adopted external server."""
@@ -505,3 +535,7 @@ class Database:
             with trio.CancelScope() as scope:
                 scope.cancel()  # so that nobody says good-bye to a server that is gone
                 await connection.aclose()
+
+
+def _is_committing(state: str) -> bool:
+    return "ommit" in state or "semi-sync" in state
