@@ -118,6 +118,7 @@ class Member:
         assert not self.alive
         self._make_parts()
         self.alive = True
+        self.notice = MemberNotice()
         self._scope, self._ended = trio.CancelScope(), trio.Event()
         self.rig.nursery.start_soon(self._live, self._scope, self._ended)
 
@@ -127,7 +128,6 @@ class Member:
                 async with trio.open_nursery() as nursery:
                     await nursery.start(self.feed.run)
                     nursery.start_soon(self._learn)
-                    nursery.start_soon(self._note_clones)
                     await self.lifecycle.run()
         except* InvariantError:
             raise
@@ -142,16 +142,6 @@ class Member:
         await trio.sleep(LEARN_SECONDS)
         await self.rig.log.changes.wait_until(lambda: self.rig.log.leader is not None)
         self.view.learn()
-
-    async def _note_clones(self) -> None:
-        while True:
-            await self.lifecycle.changes.wait_until(
-                lambda: self.lifecycle.state is DatabaseState.CLONE_NEEDED
-            )
-            self.clone_reasons.append(self.lifecycle.reason)
-            await self.lifecycle.changes.wait_until(
-                lambda: self.lifecycle.state is not DatabaseState.CLONE_NEEDED
-            )
 
     def kill_server(self) -> None:
         """`kill -9` of the server alone."""
@@ -219,6 +209,8 @@ class Member:
 
     def publish(self, notice: MemberNotice) -> None:
         if self.alive:
+            if notice.state is DatabaseState.CLONE_NEEDED and notice.reason not in self.clone_reasons:
+                self.clone_reasons.append(notice.reason)
             self.notice = notice
             self.changes.notify()
 

@@ -1,0 +1,88 @@
+"""Everybody dies while nobody's data is beyond doubt: the cluster comes back by itself, and identical."""
+
+import os
+import random
+from functools import partial
+
+import pytest
+import trio
+from fault_kinds import KINDS, SETUP
+from fault_rig import Member, Rig, running_rig, until
+
+from wolfscale.errors import WolfScaleError
+from wolfscale.testing.hold import Stage
+
+pytestmark = pytest.mark.faults
+
+CHAOS = os.environ.get("WOLFSCALE_HYPOTHESIS") == "chaos"
+SEED = None if CHAOS else 6
+TRIED = (
+    [*KINDS]
+    if CHAOS
+    else [
+        "CREATE TABLE",
+        "ALTER TABLE",
+        "CREATE SELECT",
+        "CREATE USER",
+        "Aria insert",
+        "XA PREPARE",
+        "XA COMMIT",
+    ]
+)
+"""Two clones each take their seconds."""
+LONGEST_APPLY_SECONDS = 0.01
+
+
+async def test_members_that_all_die_during_each_kind_come_back_identical() -> None:
+    chance = random.Random(SEED)
+    async with running_rig() as rig:
+        await rig.on_leader(*SETUP)
+        await rig.level()
+        for kind in TRIED:
+            await _die_during(rig, KINDS[kind], chance)
+            for member in rig.members.values():
+                member.start()
+            rig.log.elect(chance.choice([*rig.members]))
+            await rig.level()
+            assert await rig.differences() == [], kind
+            # Otherwise there was somebody to clone from.
+            doubted = [bool(member.clone_reasons) for member in rig.members.values()]
+            assert all(doubted), f"{kind}: {[m.clone_reasons for m in rig.members.values()]}"
+            for member in rig.members.values():
+                member.clone_reasons.clear()
+
+
+async def _die_during(rig: Rig, statements: tuple[str, ...], chance: random.Random) -> None:
+    """Kill everybody while the primary waits for the ACK and both replicas have been sent the group."""
+    leader = await rig.writable()
+    followers = [member for member in rig.alive if member is not leader]
+    reached: set[int] = set()
+
+    async def stay_unsettled(member: Member) -> None:
+        reached.add(member.number)
+        await trio.sleep_forever()
+
+    for member in followers:
+        member.before_settling = stay_unsettled
+    rig.log.hold(Stage.COMMITTED)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(_run_in_vain, leader, statements))
+        await until(lambda: len(reached) == len(followers), rig.describe)
+        await trio.sleep(chance.uniform(0, LONGEST_APPLY_SECONDS))
+        for member in rig.members.values():
+            member.kill()
+        rig.log.depose()
+    for member in rig.members.values():
+        await member.wait_dead()
+        member.before_settling = None
+    rig.log.release()
+
+
+async def _run_in_vain(member: Member, statements: tuple[str, ...]) -> None:
+    try:
+        async with await member.database.connect() as connection:
+            for statement in statements:
+                await connection.query(statement)
+    except WolfScaleError:
+        return
+    raise AssertionError(f"{statements[-1]} was answered without an acknowledgement")

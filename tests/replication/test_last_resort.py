@@ -1,0 +1,58 @@
+"""What a leader with doubtful data does when nobody can give it a copy."""
+
+import pytest
+
+from wolfscale.replication.cluster import Peer
+from wolfscale.replication.last_resort import ALREADY_DONE, Judgement, judge
+from wolfscale.replication.notice import MemberNotice
+from wolfscale.replication.roles import DatabaseState
+
+OWN = 100
+
+
+def _peer(sequence: int, state: DatabaseState = DatabaseState.CLONE_NEEDED, *, votes: bool = True) -> Peer:
+    return Peer(
+        id=f"peer-{sequence}",
+        name="peer",
+        address="",
+        votes=votes,
+        notice=MemberNotice(state=state, applied_sequence=sequence),
+    )
+
+
+@pytest.mark.parametrize("patient", [True, False])
+@pytest.mark.parametrize(
+    ("peers", "judgement"),
+    [
+        ((_peer(99), _peer(98)), Judgement.REPLAY),
+        ((_peer(100), _peer(100)), Judgement.REPLAY),
+        ((_peer(99), _peer(101)), Judgement.YIELD),
+        ((_peer(99), _peer(98, DatabaseState.RECOVERING)), Judgement.WAIT),
+        ((_peer(101), _peer(98, DatabaseState.STOPPED)), Judgement.WAIT),
+        ((_peer(99), _peer(100, DatabaseState.REPLICA)), Judgement.WAIT),
+        ((_peer(99), _peer(100, DatabaseState.CLONING)), Judgement.WAIT),
+        # A learner's data is never complete for sure; it neither waits nor is yielded to.
+        ((_peer(99), _peer(98), _peer(500, votes=False)), Judgement.REPLAY),
+        ((_peer(99), _peer(98), _peer(0, DatabaseState.CLONING, votes=False)), Judgement.REPLAY),
+    ],
+)
+def test_judge_with_all_voters_heard_from(
+    peers: tuple[Peer, ...], judgement: Judgement, patient: bool
+) -> None:
+    assert judge(OWN, peers, 2, patient=patient) is judgement
+
+
+def test_judge_with_a_silent_voter_waits_while_patient() -> None:
+    assert judge(OWN, [_peer(99)], 2, patient=True) is Judgement.WAIT
+    assert judge(OWN, [_peer(99)], 2, patient=False) is Judgement.REPLAY
+    assert judge(OWN, [_peer(101)], 2, patient=False) is Judgement.YIELD
+    assert judge(OWN, [_peer(99, DatabaseState.RECOVERING)], 2, patient=False) is Judgement.WAIT
+
+
+def test_judge_of_a_cluster_of_one_replays_at_once() -> None:
+    assert judge(OWN, [], 0, patient=True) is Judgement.REPLAY
+
+
+@pytest.mark.parametrize("errno", [1032, 1054, 1064, 1205, 1213, 1236, 1942, 1950])
+def test_error_that_means_a_difference_is_not_stepped_over(errno: int) -> None:
+    assert errno not in ALREADY_DONE
