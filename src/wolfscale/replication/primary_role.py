@@ -6,6 +6,7 @@ from wolfscale.mysql.binlog.events import Statement
 from wolfscale.mysql.binlog.gtid import Gtid
 from wolfscale.replication.capture import Capture
 from wolfscale.replication.decision import Position
+from wolfscale.replication.errors import Diverged
 from wolfscale.replication.progress import watch_progress
 from wolfscale.replication.promotion import become_primary, drain
 from wolfscale.replication.record import BinlogPosition, Settled
@@ -79,14 +80,21 @@ class PrimaryRole:
         """Make the drained server one that was never primary; the capture's task must have ended.
 
         Raises:
+            Diverged: somebody wrote after the drain, whom read_only does not stop: kill and recover it.
             ServerError, ConnectionLost: the server refused a step, or is gone.
             OSError: the disk failed.
         """
         database = self._surroundings.database
-        await database.set_event_scheduler(False)
+        await self._check_unchanged(position)
         await database.kill_sessions()
+        await self._check_unchanged(position)
         await database.disable_semi_sync()
         await end_tenure(database, self._surroundings.records, position)
+
+    async def _check_unchanged(self, position: Position) -> None:
+        written = await self._surroundings.database.binlog_position()
+        if written is not None and written != position.gtid:
+            raise Diverged(written, f"it was written after the primary had been drained at {position.gtid}")
 
     def _acknowledged(self) -> Settled | None:
         group = self._capture.acknowledged_group if self._capture else None

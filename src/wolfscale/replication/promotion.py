@@ -21,6 +21,8 @@ log = logs.logger(__name__)
 DRAIN_RETRY_SECONDS = 0.05
 OPEN_TRANSACTIONS_SECONDS = 5.0
 """How long a planned hand-over lets open transactions end by themselves."""
+STATEMENT_SECONDS = 1.0
+"""How long a statement that runs when writes are stopped may still take."""
 LOCK_WAIT_TIMEOUT_ERROR = 1205
 
 
@@ -71,8 +73,10 @@ async def become_primary(
 async def drain(database: Database, capture: Capture) -> Gtid | None:
     """Stop writes, let what is in flight end, and return the position where the primary stopped.
 
-    Open transactions get `OPEN_TRANSACTIONS_SECONDS`; then their sessions are killed, but never one
-    that waits for its acknowledgement, since KILL would commit it without a quorum.
+    Open transactions get `OPEN_TRANSACTIONS_SECONDS`, running statements `STATEMENT_SECONDS` after that;
+    then their sessions are killed, and idle ones too, since read_only does not stop an account with all
+    privileges. Never is one killed that waits for its acknowledgement: KILL would commit it without a
+    quorum.
 
     Raises:
         ServerError: MariaDB refused a step.
@@ -80,19 +84,47 @@ async def drain(database: Database, capture: Capture) -> Gtid | None:
     with trio.move_on_after(OPEN_TRANSACTIONS_SECONDS):
         while await database.open_transactions():
             await trio.sleep(DRAIN_RETRY_SECONDS)
-    while True:
-        try:
-            # A pending read_only can deadlock with a statement that it holds back, hence the short wait
-            # for locks and the retry.
-            await database.set_read_only(True)
-            break
-        except ServerError as error:
-            if error.errno != LOCK_WAIT_TIMEOUT_ERROR:
-                raise
-            log.info("read_only waits behind open transactions: ending their sessions")
-            await database.kill_open_transactions()
+    # Events may belong to accounts that read_only does not stop.
+    await database.set_event_scheduler(False)
+    await _stop_writes(database)
+    await _end_present_sessions(database)
     while True:
         written = await database.binlog_position()
         if written is None or capture.acknowledged == written:
             return written
         await capture.changes.wait()
+
+
+async def _stop_writes(database: Database) -> None:
+    """Turn read_only on, past sessions whose locks it would wait for.
+
+    A pending read_only can deadlock with a statement that it holds back, hence the short wait for locks and
+    the retry. LOCK TABLES and FLUSH TABLES WITH READ LOCK belong to sessions that have no open transaction.
+    """
+    while True:
+        try:
+            await database.set_read_only(True)
+            return
+        except ServerError as error:
+            if error.errno != LOCK_WAIT_TIMEOUT_ERROR:
+                raise
+        log.info("read_only waits behind open transactions or locks: ending their sessions")
+        await database.kill_open_transactions()
+        for session in await database.client_sessions():
+            if session.idle:
+                await database.kill_session(session.connection_id)
+
+
+async def _end_present_sessions(database: Database) -> None:
+    """End the sessions that are there now; proxies open none for writes on a server that says it drains."""
+    present = {session.connection_id for session in await database.client_sessions()}
+    patience = trio.current_time() + STATEMENT_SECONDS
+    while True:
+        left = [session for session in await database.client_sessions() if session.connection_id in present]
+        if not left:
+            return
+        for session in left:
+            overdue = trio.current_time() > patience and not session.committing
+            if session.idle or overdue:
+                await database.kill_session(session.connection_id)
+        await trio.sleep(DRAIN_RETRY_SECONDS)
