@@ -130,7 +130,7 @@ async def test_server_whose_data_is_damaged_says_so_from_its_log() -> None:
 async def test_server_with_another_password_is_refused_and_not_left_running() -> None:
     async with fresh_node() as node:
         server = ManagedServer(node.directory, account=Account(password="other"), options=OPTIONS)
-        with pytest.raises(ServerStartFailed, match="same on every node"):
+        with pytest.raises(ServerStartFailed, match="same password on every node"):
             await server.start(Boot(number=1))
         assert servers_on(server.data_directory) == []
 

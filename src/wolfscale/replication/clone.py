@@ -26,6 +26,7 @@ import trio
 from wolfscale import logs
 from wolfscale.replication.clone_files import (
     CLONE_DIRECTORY,
+    begin,
     discard,
     finish,
     position_in_backup,
@@ -194,7 +195,7 @@ async def receive_clone(
         if store.current.data is DataState.ABSENT:
             await store.update(data=DataState.UNFINISHED)
         try:
-            await trio.to_thread.run_sync(discard, target)
+            await trio.to_thread.run_sync(begin, target)
             header = await _receive_archive(stream, unpack, target, state)
             state.phase = Phase.PREPARING
             code, output = await run_to_end(
@@ -212,6 +213,9 @@ async def receive_clone(
             await trio.to_thread.run_sync(swap, directory, target, database.server.owner)
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise CloneFailed(f"the copy of the donor's data failed: {error}") from error
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(discard, target)
         await store.update(**fresh_data(settled))
         log.info("cloned MariaDB's data", donor_role=header.role, position=settled.gtid if settled else "")
 

@@ -53,10 +53,24 @@ def _quoted(value: str) -> str:
 
 
 def discard(target: Path) -> None:
-    """Remove what an earlier attempt left, and make the directory that a clone is unpacked into."""
+    """Remove what an attempt left behind: a server would take the directory for a schema. Blocks.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
     if target.exists():
         shutil.rmtree(target)
-    target.mkdir(parents=True, mode=0o700)
+
+
+def begin(target: Path) -> None:
+    """Make the empty directory that a clone is unpacked into, and the data directory around it. Blocks.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    discard(target)
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    target.mkdir(mode=0o700)
 
 
 def position_in_backup(target: Path) -> str:

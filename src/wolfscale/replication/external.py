@@ -5,6 +5,7 @@ what nobody acknowledged. What changes at each start (the binlog's name above al
 that the server's configuration includes.
 """
 
+import itertools
 import os
 import pwd
 import shlex
@@ -16,11 +17,22 @@ from pathlib import Path
 import trio
 
 from wolfscale import logs
+from wolfscale.errors import InvariantError
 from wolfscale.mysql.client import Connection
+from wolfscale.mysql.errors import ConnectionLost, ServerError
 from wolfscale.replication.managed import find_program
 from wolfscale.replication.processes import Owner, kill_servers_on, servers_on, spawn
 from wolfscale.replication.schema import schema_statements
-from wolfscale.replication.server import Account, LogTail, excerpt, open_connection, run_once, wait_until_open
+from wolfscale.replication.server import (
+    ACCESS_DENIED,
+    POLL_SECONDS,
+    PROXY_HEADER,
+    Account,
+    access_denied,
+    excerpt,
+    open_connection,
+    run_once,
+)
 from wolfscale.replication.server_errors import (
     DataDirectoryUnusable,
     ServerCommandFailed,
@@ -40,6 +52,10 @@ from wolfscale.replication.settings import (
 log = logs.logger(__name__)
 
 START_SECONDS = 600.0
+ANSWER_SECONDS = 2.0
+"""How long a server may take to greet; one that waits for a PROXY header never does."""
+ABSENT_SECONDS = 10.0
+"""How long after the start command no server may be seen before it counts as failed."""
 BOOT_FILE = "wolfscale-boot.cnf"
 """In the data directory, where the server's user can read it whatever its service may see."""
 RECOVERY_LOG = "wolfscale-recovery.err"
@@ -168,21 +184,16 @@ class ExternalServer:
         await trio.to_thread.run_sync(self._write_boot_file, boot)
         try:
             await self._run(self.commands.start)
-            with trio.move_on_after(START_SECONDS) as limit:
-                await wait_until_open(self.socket_path, self.account, LogTail(Path(os.devnull)))
-            if limit.cancelled_caught:
+            connection: Connection | None = None
+            with trio.move_on_after(START_SECONDS):
+                connection = await self._wait_until_open()
+            if connection is None:
                 raise ServerStartFailed(
                     f"the MariaDB server did not answer at {self.socket_path} within {START_SECONDS:.0f} s "
                     f"of {shlex.join(self.commands.start)}: look at its error log"
                 )
-            pids = await trio.to_thread.run_sync(servers_on, self.data_directory)
-            if not pids:
-                raise ServerStartFailed(
-                    f"a server answers at {self.socket_path}, but none runs on {self.data_directory}: "
-                    "`[database] data_dir` and `socket` must be of the same server"
-                )
-            self._process_id = pids[0]
-            async with await open_connection(self.socket_path, self.account) as connection:
+            async with connection:
+                self._process_id = await self._find_process()
                 await self._adjust(connection, boot)
         except BaseException:
             with trio.CancelScope(shield=True):
@@ -279,6 +290,37 @@ class ExternalServer:
                 await connection.query(statement)
         if not await self.stop():
             raise DataDirectoryUnusable(f"the server on {self.data_directory} did not stop in good order")
+
+    async def _wait_until_open(self) -> Connection:
+        seen = trio.current_time()
+        for header in itertools.cycle((PROXY_HEADER, b"")):
+            try:
+                # Whether the server knows the PROXY protocol is only told by how it answers.
+                with trio.move_on_after(ANSWER_SECONDS):
+                    return await open_connection(self.socket_path, self.account, proxy_header=header)
+            except ConnectionLost:
+                pass
+            except ServerError as error:
+                if error.errno in ACCESS_DENIED:
+                    raise access_denied(self.socket_path, self.account, error) from error
+            if await trio.to_thread.run_sync(servers_on, self.data_directory):
+                seen = trio.current_time()
+            elif trio.current_time() > seen + ABSENT_SECONDS:
+                raise ServerStartFailed(
+                    f"no MariaDB server runs on {self.data_directory} after "
+                    f"{shlex.join(self.commands.start)}: look at its error log"
+                )
+            await trio.sleep(POLL_SECONDS)
+        raise InvariantError("an endless loop ended")
+
+    async def _find_process(self) -> int:
+        found = await trio.to_thread.run_sync(servers_on, self.data_directory)
+        if not found:
+            raise ServerStartFailed(
+                f"a server answers at {self.socket_path}, but none runs on {self.data_directory}: "
+                "`[database] data_dir` and `socket` must be of the same server"
+            )
+        return found[0]
 
     async def _adjust(self, connection: Connection, boot: Boot) -> None:
         check_version(connection.server_version, f"the server at {self.socket_path}")

@@ -15,6 +15,7 @@ from pathlib import Path
 import trio
 
 from wolfscale import logs
+from wolfscale.replication.clone_files import CLONE_DIRECTORY, discard
 from wolfscale.replication.database import Database
 from wolfscale.replication.decision import Position, Recovery
 from wolfscale.replication.filesystem import sync_file_system
@@ -67,6 +68,7 @@ async def recover(database: Database, store: RecordStore, *, number: int = 0) ->
     record = store.current
     if record.data is not DataState.PRESENT or not database.server.data_exists():
         return Recovery(data=DataState.ABSENT if record.data is DataState.PRESENT else record.data)
+    await trio.to_thread.run_sync(discard, database.data_directory / CLONE_DIRECTORY)
     if record.clean_stop is not None and not record.recovering:
         return await _boot_after_clean_stop(database, store, record.clean_stop, number)
     return await _recover_unclean(database, store, number)

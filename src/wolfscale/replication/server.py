@@ -19,10 +19,14 @@ from wolfscale.replication.settings import Boot
 LONGEST_SOCKET_PATH = 107
 """`sun_path` of a unix socket address holds 108 bytes with its final NUL (unix(7))."""
 
+PROXY_HEADER = b"PROXY UNKNOWN\r\n"
+"""From a network of proxy_protocol_networks a server waits for a header before it greets; from others it
+closes the connection when it gets one."""
+
 POLL_SECONDS = 0.01
 ONCE_SECONDS = 600.0
 """A recovery of InnoDB takes as long as its log needs; this is for a server that hangs."""
-_ACCESS_DENIED = frozenset({1044, 1045, 1698})
+ACCESS_DENIED = frozenset({1044, 1045, 1698})
 _LOG_EXCERPT_LINES = 12
 
 
@@ -103,8 +107,15 @@ class Server(Protocol):
         """Whether the data directory holds a server's data."""
 
 
-async def open_connection(socket_path: str, account: Account) -> Connection:
+async def open_connection(
+    socket_path: str, account: Account, *, proxy_header: bytes = PROXY_HEADER
+) -> Connection:
     """Log in as the node's account.
+
+    Args:
+        socket_path: the server's socket.
+        account: the account.
+        proxy_header: what is sent first; empty for a server that does not know the PROXY protocol (yet).
 
     Raises:
         ConnectionLost, ServerError: as `Connection.connect`.
@@ -113,8 +124,7 @@ async def open_connection(socket_path: str, account: Account) -> Connection:
         user=account.user,
         password=account.password,
         socket_path=socket_path,
-        # From a network of proxy_protocol_networks the server may wait for a header before it greets.
-        proxy_header=b"PROXY UNKNOWN\r\n",
+        proxy_header=proxy_header,
     )
 
 
@@ -131,12 +141,9 @@ async def wait_until_open(socket_path: str, account: Account, log: "LogTail") ->
         except ConnectionLost:
             pass
         except ServerError as error:
-            if error.errno in _ACCESS_DENIED:
-                raise ServerStartFailed(
-                    f"the MariaDB server at {socket_path} does not let the node's account "
-                    f"'{account.user}'@'localhost' in ({error}): its password must be the same on every node",
-                    await trio.to_thread.run_sync(log.read),
-                ) from error
+            if error.errno in ACCESS_DENIED:
+                text = await trio.to_thread.run_sync(log.read)
+                raise access_denied(socket_path, account, error, text) from error
         await trio.sleep(POLL_SECONDS)
 
 
@@ -169,6 +176,15 @@ async def run_once(arguments: Sequence[str], *, owner: Owner | None, log: Path, 
             f"{arguments[0]} {arguments[-1]} did not end within {ONCE_SECONDS:.0f} s:\n{excerpt(text)}", text
         )
     return text
+
+
+def access_denied(socket_path: str, account: Account, error: ServerError, log: str = "") -> ServerStartFailed:
+    """Return the error for a server that does not know the node's account or its password."""
+    return ServerStartFailed(
+        f"the MariaDB server at {socket_path} does not let the node's account '{account.user}'@'localhost' "
+        f"in ({error}): it must exist with all privileges, and have the same password on every node",
+        log,
+    )
 
 
 class LogTail:

@@ -315,6 +315,18 @@ async def fresh_node() -> AsyncIterator[Node]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+@asynccontextmanager
+async def scratch_node(log: MemoryLog) -> AsyncIterator[Node]:
+    """A node without data, over a log of another's. Killed and removed at the end."""
+    directory = scratch()
+    node = Node(directory, log)
+    try:
+        yield node
+    finally:
+        await node.database.kill()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
 async def _made_template() -> Path:
     global _template  # noqa: PLW0603
     if _template is None:
