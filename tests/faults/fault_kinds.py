@@ -8,6 +8,9 @@ SETUP = (
     "CREATE TABLE app.dropped (id INT) ENGINE=InnoDB",
     "CREATE TABLE app.truncated (id INT) ENGINE=InnoDB",
     "CREATE TABLE app.prepared (id INT PRIMARY KEY) ENGINE=InnoDB",
+    "CREATE TABLE app.mixed (id INT PRIMARY KEY) ENGINE=InnoDB",
+    "CREATE TRIGGER app.beside AFTER INSERT ON app.mixed FOR EACH ROW "
+    "INSERT INTO app.keyless VALUES (NEW.id)",
     "CREATE USER reader@localhost",
     "INSERT INTO app.t VALUES (1, 1), (2, 2)",
     "INSERT INTO app.altered VALUES (1), (2)",
@@ -29,6 +32,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "CREATE PROCEDURE": ("CREATE PROCEDURE app.p() SELECT 1",),
     "CREATE SEQUENCE": ("CREATE SEQUENCE app.s",),
     "Aria insert": ("INSERT INTO app.keyless VALUES (1)",),
+    "InnoDB and Aria insert": ("INSERT INTO app.mixed VALUES (2)",),
     "XA PREPARE": (
         "XA START 'taken'",
         "INSERT INTO app.prepared VALUES (70)",
@@ -38,3 +42,6 @@ KINDS: dict[str, tuple[str, ...]] = {
     "XA COMMIT": ("XA COMMIT 'given'",),
 }
 """The last statement of each is the one that is meant; those before it belong to its session."""
+
+UNMARKED = frozenset({"Aria insert", "InnoDB and Aria insert"})
+"""To a proxy these look like plain DML, so that no intent mark is set for them."""
