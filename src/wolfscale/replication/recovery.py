@@ -29,7 +29,6 @@ from wolfscale.replication.record import (
     TailEvidence,
     Tenure,
 )
-from wolfscale.replication.server_errors import ServerStartFailed
 from wolfscale.replication.settings import BINLOG_PREFIX, RELAY_LOG, RESERVED_SERVER_ID, Boot
 from wolfscale.replication.tail import scan_tail
 
@@ -225,15 +224,3 @@ def delete_files(directory: Path, patterns: tuple[str, ...]) -> None:
         for path in directory.glob(pattern):
             if not path.is_dir():
                 path.unlink(missing_ok=True)
-
-
-__all__ = [
-    "Recovery",
-    "ServerStartFailed",
-    "begin_tenure",
-    "create_data",
-    "end_tenure",
-    "recover",
-    "settle_recovery",
-    "stop_in_order",
-]
