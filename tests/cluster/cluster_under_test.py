@@ -1,6 +1,5 @@
 """A cluster of real nodes for tests: what `DemoCluster` can do, and what only tests do to a cluster."""
 
-import os
 import shutil
 import signal
 import tempfile
@@ -15,7 +14,7 @@ from wolfscale.api.models import NodeStatus
 from wolfscale.app.admin import admin_connection_info
 from wolfscale.demo.cluster import DemoCluster, Part
 from wolfscale.demo.conditions import level, serving, writable_node
-from wolfscale.demo.plan import ClusterPlan
+from wolfscale.demo.plan import ClusterPlan, NodePlan, Settings, free_ports
 from wolfscale.demo.processes import send_signal, start_node_process
 
 PATIENCE = 60.0
@@ -63,6 +62,17 @@ class ClusterUnderTest(DemoCluster):
             for number in numbers:
                 nursery.start_soon(terminate, number)
         assert set(codes.values()) == {0}, codes
+
+    async def kill_server(self, number: int) -> None:
+        """`kill -9` a node's MariaDB and wait until the node has noticed."""
+        pids = self.mariadb_process_ids(number)
+        self.kill(number, Part.MARIADB)
+        await self.wait_for(
+            lambda statuses: (
+                (status := statuses[number]) is not None and status.database.process_id not in pids
+            ),
+            f"node-{number} to notice that its MariaDB was killed",
+        )
 
     # Waiting
 
@@ -127,10 +137,23 @@ class ClusterUnderTest(DemoCluster):
 
     # Nodes that shall not come up
 
-    async def exit_code_of(self, number: int, *, bootstrap: bool = False) -> tuple[int, str]:
-        """Start a node that is expected to end by itself; returns its exit code and what it said."""
-        node = self.node(number)
-        node.log_path.unlink(missing_ok=True)
+    def stranger(self, settings: Settings | None = None) -> NodePlan:
+        """A node that knows all others but is no part of the plan: its files are there, nothing runs."""
+        mysql_port, http_port, peer_port = free_ports(3)
+        node = NodePlan(
+            number=max(self.numbers) + 1,
+            directory=Path(tempfile.mkdtemp(prefix="stranger-", dir=self.plan.directory)),
+            mysql_port=mysql_port,
+            http_port=http_port,
+            peer_port=peer_port,
+            settings=settings or {},
+        )
+        node.directory.chmod(0o755)
+        self.plan.write_node(node)
+        return node
+
+    async def exit_of(self, node: NodePlan, *, bootstrap: bool = False) -> tuple[int, str]:
+        """Start a stranger that is expected to end by itself; returns its exit code and what it said."""
         process = start_node_process(node.config_path, node.log_path, bootstrap=bootstrap)
         try:
             with trio.fail_after(PATIENCE):
@@ -138,6 +161,6 @@ class ClusterUnderTest(DemoCluster):
                     await trio.sleep(POLL_SECONDS)
         finally:
             if process.poll() is None:
-                os.kill(process.pid, signal.SIGKILL)
+                process.kill()
                 process.wait()
         return process.returncode, node.log_path.read_text(encoding="utf-8")

@@ -46,7 +46,10 @@ async def test_follower_killed_under_writers_comes_back(cluster: ClusterUnderTes
         follower = cluster.followers(leader)[-1]
         cluster.plant(follower)
         term = (await cluster.status_of(leader)).term
-        cluster.kill(follower, part)
+        if part is Part.MARIADB:
+            await cluster.kill_server(follower)
+        else:
+            cluster.kill(follower, part)
         await writers.wait_acknowledged()
         if part is not Part.MARIADB:
             cluster.launch(follower)

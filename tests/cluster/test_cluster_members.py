@@ -1,0 +1,131 @@
+"""Nodes that come, that come back with nothing or with something else, and that must stay outside."""
+
+import random
+from pathlib import Path
+
+import pytest
+import trio
+from cluster_comparing import assert_identical
+from cluster_under_test import ClusterUnderTest
+from cluster_writing import assert_nothing_lost, writers_running
+
+from wolfscale.api.models import RaftRole
+
+pytestmark = pytest.mark.cluster
+
+MEBIBYTE = 1 << 20
+BULK_MEBIBYTES = 100
+MEBIBYTES_A_TRANSACTION = 4
+
+
+async def test_bootstrapping_beside_a_living_cluster_is_refused(cluster: ClusterUnderTest) -> None:
+    code, said = await cluster.exit_of(cluster.stranger(), bootstrap=True)
+    assert code not in {0, None}
+    assert "living cluster" in said
+    assert "Traceback" not in said
+    await assert_identical(cluster)
+
+
+def write_secret(path: Path) -> None:
+    path.touch(mode=0o600)
+    path.write_text("ab" * 32 + "\n")
+
+
+async def test_node_with_another_secret_is_refused(cluster: ClusterUnderTest) -> None:
+    secret = cluster.plan.directory / "other-secret"
+    write_secret(secret)
+    code, said = await cluster.exit_of(cluster.stranger({"cluster": {"secret_file": str(secret)}}))
+    assert code not in {0, None}
+    assert "secret" in said
+    assert "Traceback" not in said
+    assert len((await cluster.status_of(1)).members) == len(cluster.numbers)
+
+
+async def test_node_that_lost_its_disk_comes_back_as_a_new_member(cluster: ClusterUnderTest) -> None:
+    async with writers_running(cluster) as writers:
+        leader = await cluster.wait_writable()
+        lost = cluster.followers(leader)[0]
+        before = await cluster.status_of(lost)
+        cluster.kill(lost)
+        cluster.wipe(lost)
+        cluster.launch(lost)
+        await cluster.wait_serving()
+        await writers.wait_acknowledged()
+    after = await cluster.status_of(lost)
+    assert after.name == before.name
+    assert after.id != before.id
+    assert after.number > before.number
+    assert {member.id for member in after.members} >= {after.id}
+    assert before.id not in {member.id for member in after.members}
+    await assert_nothing_lost(cluster, writers)
+    await assert_identical(cluster)
+
+
+async def test_leader_that_lost_its_disk_with_bootstrap_left_makes_no_second_cluster(
+    cluster: ClusterUnderTest,
+) -> None:
+    async with writers_running(cluster) as writers:
+        leader = await cluster.wait_writable()
+        cluster.kill(leader)
+        cluster.wipe(leader)
+        await cluster.wait_successor(leader)
+        await writers.wait_acknowledged()
+    node = cluster.node(leader)
+    code, said = await cluster.exit_of(node, bootstrap=True)
+    assert code not in {0, None}
+    assert "start without --bootstrap" in said
+    cluster.launch(leader)
+    await cluster.wait_serving()
+    await assert_nothing_lost(cluster, writers)
+    await assert_identical(cluster)
+
+
+async def test_follower_with_a_row_of_its_own_is_cloned_when_it_shows(cluster: ClusterUnderTest) -> None:
+    leader = await cluster.wait_writable()
+    follower = cluster.followers(leader)[0]
+    await cluster.on_writable(["CREATE OR REPLACE TABLE demo.diverging (number INT PRIMARY KEY, note TEXT)"])
+    await cluster.wait_level()
+    cluster.plant(follower)
+    await cluster.run_on(
+        follower, ["SET sql_log_bin = 0", "INSERT INTO demo.diverging VALUES (1, 'behind the cluster')"]
+    )
+    await cluster.query(leader, "INSERT INTO demo.diverging VALUES (1, 'for all')")
+    await assert_identical(cluster)
+    assert not cluster.keeps_its_data(follower)
+
+
+async def test_follower_that_wrote_by_itself_is_cloned_at_its_next_start(cluster: ClusterUnderTest) -> None:
+    leader = await cluster.wait_writable()
+    follower = cluster.followers(leader)[0]
+    await cluster.on_writable(["CREATE OR REPLACE TABLE demo.own (number INT PRIMARY KEY)"])
+    await cluster.wait_level()
+    cluster.plant(follower)
+    await cluster.query(follower, "INSERT INTO demo.own VALUES (1)")
+    await cluster.kill_server(follower)
+    await assert_identical(cluster)
+    assert await cluster.query(follower, "SELECT * FROM demo.own") == ()
+    assert not cluster.keeps_its_data(follower)
+
+
+def insert_bulk(cluster: ClusterUnderTest) -> None:
+    """Insert rows of one MiB each that cannot be compressed, through a proxy."""
+    source = random.Random(1)
+    with cluster.clients.connect(1) as connection, connection.cursor() as cursor:
+        for first in range(0, BULK_MEBIBYTES, MEBIBYTES_A_TRANSACTION):
+            rows = [(first + row, source.randbytes(MEBIBYTE)) for row in range(MEBIBYTES_A_TRANSACTION)]
+            cursor.executemany("INSERT INTO bulk VALUES (%s, _binary %s)", rows)
+
+
+async def test_new_node_joins_a_cluster_with_data_while_writers_run(cluster: ClusterUnderTest) -> None:
+    await cluster.on_writable(["CREATE OR REPLACE TABLE demo.bulk (number INT PRIMARY KEY, data LONGBLOB)"])
+    await trio.to_thread.run_sync(insert_bulk, cluster)
+    async with writers_running(cluster) as writers:
+        number = cluster.add_node()
+        cluster.launch(number)
+        await cluster.wait_serving()
+        await writers.wait_acknowledged()
+        status = await cluster.status_of(number)
+        assert status.role is RaftRole.FOLLOWER
+        assert [member.suffrage for member in status.members] == ["voter"] * len(cluster.numbers)
+    await assert_nothing_lost(cluster, writers)
+    await assert_identical(cluster)
