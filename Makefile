@@ -34,15 +34,17 @@ imports: .venv/installed
 	@$(BIN)/lint-imports
 
 test-fast: .venv/installed
-	@$(BIN)/pytest -q -n 2 -m "not mariadb and not cluster and not faults"
+	@$(BIN)/pytest -q -n 2 --dist loadfile -m "not mariadb and not cluster and not faults"
 
 check: lint types imports test-fast ## The gate for each commit: format, lint, types, imports, fast tests
 
 test: setup check ## Everything: the gate, then real MariaDB servers and whole clusters
-	@$(BIN)/pytest -q -m "mariadb or cluster or faults"
+	@$(BIN)/pytest -q -n 2 --dist loadfile -m "mariadb and not cluster and not faults"
+	@$(BIN)/pytest -q -m "cluster or faults"
 
 test-cluster: setup ## Only the tests with real MariaDB servers
-	@$(BIN)/pytest -q -m "mariadb or cluster or faults"
+	@$(BIN)/pytest -q -n 2 --dist loadfile -m "mariadb and not cluster and not faults"
+	@$(BIN)/pytest -q -m "cluster or faults"
 
 chaos: setup ## Random seeds, longer runs
 	@WOLFSCALE_HYPOTHESIS=chaos $(BIN)/pytest -q

@@ -27,7 +27,8 @@ async def keep_log_short(
     while True:
         await trio.sleep(CHECK_SECONDS)
         settled = [peer.notice.settled_index for peer in cluster.peers()]
-        horizon = min([lifecycle.notice().settled_index, *settled])
+        # A member finds its place by its settled group's own entry, so that one stays too.
+        horizon = min([lifecycle.notice().settled_index, *settled]) - 1
         old_enough = _last_index_older_than(storage, time.time() - retention_hours * 3600)
         index = min(horizon, old_enough)
         if index < node.log.first_index:

@@ -25,6 +25,8 @@ class CloneReason(StrEnum):
     """The log no longer holds what comes next."""
     UNSETTLED = "unsettled"
     """A statement that is no plain transaction may be half done in it."""
+    UNUSABLE = "unusable"
+    """The server does not start on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

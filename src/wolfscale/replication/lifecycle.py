@@ -23,8 +23,9 @@ from wolfscale.replication.database import Database
 from wolfscale.replication.decision import CloneNeeded, CloneReason, LogBehind, Position, decide
 from wolfscale.replication.evidence import CommittedLog
 from wolfscale.replication.feed import Feed
+from wolfscale.replication.filesystem import describe_fault
 from wolfscale.replication.intents import IntentMarks
-from wolfscale.replication.last_resort import Judgement, judge, replay_tolerantly
+from wolfscale.replication.last_resort import Judgement, judge, most_recent, replay_tolerantly
 from wolfscale.replication.notice import CloneProgress, MemberNotice
 from wolfscale.replication.open_intents import OpenIntents
 from wolfscale.replication.positions import CommittedSequence, newest_group
@@ -40,6 +41,7 @@ from wolfscale.replication.replica import ReplicaBroken
 from wolfscale.replication.replica_role import ReplicaRole, watch_process
 from wolfscale.replication.roles import DatabaseState, Situation, Step, next_step
 from wolfscale.replication.server import Account
+from wolfscale.replication.server_errors import ServerStartFailed
 from wolfscale.replication.settings import RESERVED_SERVER_ID
 from wolfscale.replication.settle import Settler
 from wolfscale.replication.surroundings import Surroundings
@@ -49,6 +51,8 @@ log = logs.logger(__name__)
 PUBLISH_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 REPEATED_FAILURE_SECONDS = 10.0
+STARTS_BEFORE_CLONE = 3
+"""A server that does not start so many times in a row has data that only a copy mends."""
 HAND_OVER_SECONDS = 5.0
 STEP_DOWN_SECONDS = 15.0
 QUORUM_ANSWER_SECONDS = 2.0
@@ -104,6 +108,7 @@ class Lifecycle:
         self._clone: CloneProgress | None = None
         self._clone_needed: CloneNeeded | None = None
         self._doubted_since = 0.0
+        self._failed_starts = 0
         self._failed_at = -REPEATED_FAILURE_SECONDS
         self._tenure: int | None = None
         self._writable_term = 0
@@ -155,6 +160,7 @@ class Lifecycle:
             committed_sequence=self.committed_sequence,
             settled_index=self._records.current.settled.index,
             reason=self.reason,
+            doubtful=self._clone_needed is not None and self._clone_needed.reason is CloneReason.UNSETTLED,
             clone=self._clone,
             server_version=self._database.version,
             process_id=self._database.process_id,
@@ -262,12 +268,23 @@ class Lifecycle:
     async def _on_failure(self, step: Step, group: BaseExceptionGroup[BaseException]) -> None:
         """Start over from a killed server, and from a clone where the data turned out to differ."""
         errors = _leaves(group)
-        reason = "; ".join(dict.fromkeys(str(error) for error in errors))
+        directory = self._database.data_directory
+        reason = "; ".join(
+            dict.fromkeys(
+                describe_fault(error, directory) if isinstance(error, OSError) else str(error)
+                for error in errors
+            )
+        )
         log.warning("the database's role ended", step=step.value, reason=reason)
         await self._fence(reason)
         broken = next((error for error in errors if isinstance(error, ReplicaBroken)), None)
         if broken is not None:
             self._needs_clone(CloneNeeded(reason=CloneReason.DIVERGED, detail=str(broken)))
+        if any(isinstance(error, ServerStartFailed) for error in errors):
+            self._failed_starts += 1
+            if self._failed_starts >= STARTS_BEFORE_CLONE and donor(self._cluster.peers()) is not None:
+                self._failed_starts = 0
+                self._needs_clone(CloneNeeded(reason=CloneReason.UNUSABLE, detail=reason))
         # A single fault is answered at once; one that comes back is given time.
         now = trio.current_time()
         if now - self._failed_at < REPEATED_FAILURE_SECONDS:
@@ -294,6 +311,7 @@ class Lifecycle:
             self._needs_clone(outcome)
             return
         await settle_recovery(self._database, self._records, outcome)
+        self._failed_starts = 0
         seconds = round(trio.current_time() - started, 3)
         log.info("MariaDB recovered", position=outcome.gtid or "none", index=outcome.index, seconds=seconds)
         await self._attach()
@@ -439,15 +457,21 @@ class Lifecycle:
         """Wait for somebody to clone from, or find that nobody's data is any better; see `last_resort`."""
         needed, cluster = self._clone_needed, self._cluster
         verdict = Judgement.WAIT
-        if cluster.is_leader and needed is not None and needed.reason is CloneReason.UNSETTLED:
-            patient = trio.current_time() < self._doubted_since + PATIENCE_SECONDS
-            verdict = judge(self.applied_sequence, cluster.peers(), cluster.votes_elsewhere, patient=patient)
+        # Before its own first entry is committed a leader does not know all that may be half done.
+        if cluster.is_leader and cluster.term_start_committed and needed is not None:
+            verdict = judge(
+                self.applied_sequence,
+                cluster.peers(),
+                cluster.votes_elsewhere,
+                doubtful=needed.reason is CloneReason.UNSETTLED,
+                patient=trio.current_time() < self._doubted_since + PATIENCE_SECONDS,
+            )
         match verdict:
             case Judgement.WAIT:
                 await self._pause(RETRY_SECONDS)
             case Judgement.YIELD:
-                best = max(cluster.peers(), key=lambda peer: peer.notice.applied_sequence)
-                cluster.transfer_leadership(best.id)
+                best = most_recent(cluster.peers())
+                cluster.transfer_leadership(best.id if best else None)
                 await self._pause(RETRY_SECONDS)
             case Judgement.REPLAY if needed is not None:
                 await self._replay_doubtful(needed.position)

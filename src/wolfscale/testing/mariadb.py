@@ -92,6 +92,7 @@ def install_data_directory(target: Path) -> None:
                 "mariadb-install-db",
                 "--no-defaults",
                 f"--datadir={data}",
+                f"--tmpdir={data.parent}",
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",
                 "--innodb-log-file-size=16M",
@@ -158,6 +159,8 @@ class ScratchMariaDB:
             *_ARGUMENTS,
             *([f"--user={user}"] if user else []),
             f"--datadir={self.data_directory}",
+            # A starting server deletes every temporary table in its tmpdir, other servers' too.
+            f"--tmpdir={self.directory}",
             f"--socket={self.socket_path}",
             f"--pid-file={self.directory / 'mariadb.pid'}",
             f"--log-error={self.error_log}",
