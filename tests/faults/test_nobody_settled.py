@@ -10,6 +10,7 @@ from fault_kinds import KINDS, SETUP
 from fault_rig import Member, Rig, running_rig, until
 
 from wolfscale.errors import WolfScaleError
+from wolfscale.replication.record import RecordStore, Settled
 from wolfscale.testing.hold import Stage
 
 pytestmark = pytest.mark.faults
@@ -50,6 +51,23 @@ async def test_members_that_all_die_during_each_kind_come_back_identical() -> No
             assert all(doubted), f"{kind}: {[m.clone_reasons for m in rig.members.values()]}"
             for member in rig.members.values():
                 member.clone_reasons.clear()
+
+
+async def test_leader_whose_data_diverged_yields_to_one_whose_data_is_only_in_doubt() -> None:
+    async with running_rig() as rig:
+        await rig.on_leader(*SETUP)
+        await rig.level()
+        await _die_during(rig, KINDS["CREATE TABLE"], random.Random(SEED))
+        diverged = rig.members[1]
+        await RecordStore.open(diverged.directory / "record").update(
+            settled=Settled(gtid="0-99-999999"), unsettled=None, tenure=None, last_binlog=None
+        )
+        for member in rig.members.values():
+            member.start()
+        rig.log.elect(diverged.number)
+        await rig.level()
+        assert any("diverged" in reason for reason in diverged.clone_reasons)
+        assert await rig.differences() == []
 
 
 async def _die_during(rig: Rig, statements: tuple[str, ...], chance: random.Random) -> None:

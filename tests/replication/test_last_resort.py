@@ -3,20 +3,26 @@
 import pytest
 
 from wolfscale.replication.cluster import Peer
-from wolfscale.replication.last_resort import ALREADY_DONE, Judgement, judge
+from wolfscale.replication.last_resort import ALREADY_DONE, Judgement, judge, most_recent
 from wolfscale.replication.notice import MemberNotice
 from wolfscale.replication.roles import DatabaseState
 
 OWN = 100
 
 
-def _peer(sequence: int, state: DatabaseState = DatabaseState.CLONE_NEEDED, *, votes: bool = True) -> Peer:
+def _peer(
+    sequence: int,
+    state: DatabaseState = DatabaseState.CLONE_NEEDED,
+    *,
+    votes: bool = True,
+    doubtful: bool = True,
+) -> Peer:
     return Peer(
         id=f"peer-{sequence}",
         name="peer",
         address="",
         votes=votes,
-        notice=MemberNotice(state=state, applied_sequence=sequence),
+        notice=MemberNotice(state=state, applied_sequence=sequence, doubtful=doubtful),
     )
 
 
@@ -31,6 +37,8 @@ def _peer(sequence: int, state: DatabaseState = DatabaseState.CLONE_NEEDED, *, v
         ((_peer(101), _peer(98, DatabaseState.STOPPED)), Judgement.WAIT),
         ((_peer(99), _peer(100, DatabaseState.REPLICA)), Judgement.WAIT),
         ((_peer(99), _peer(100, DatabaseState.CLONING)), Judgement.WAIT),
+        # Data that diverged or is missing is nothing to go on with, however late it stands.
+        ((_peer(99), _peer(500, doubtful=False)), Judgement.REPLAY),
         # A learner's data is never complete for sure; it neither waits nor is yielded to.
         ((_peer(99), _peer(98), _peer(500, votes=False)), Judgement.REPLAY),
         ((_peer(99), _peer(98), _peer(0, DatabaseState.CLONING, votes=False)), Judgement.REPLAY),
@@ -39,18 +47,32 @@ def _peer(sequence: int, state: DatabaseState = DatabaseState.CLONE_NEEDED, *, v
 def test_judge_with_all_voters_heard_from(
     peers: tuple[Peer, ...], judgement: Judgement, patient: bool
 ) -> None:
-    assert judge(OWN, peers, 2, patient=patient) is judgement
+    assert judge(OWN, peers, 2, doubtful=True, patient=patient) is judgement
 
 
 def test_judge_with_a_silent_voter_waits_while_patient() -> None:
-    assert judge(OWN, [_peer(99)], 2, patient=True) is Judgement.WAIT
-    assert judge(OWN, [_peer(99)], 2, patient=False) is Judgement.REPLAY
-    assert judge(OWN, [_peer(101)], 2, patient=False) is Judgement.YIELD
-    assert judge(OWN, [_peer(99, DatabaseState.RECOVERING)], 2, patient=False) is Judgement.WAIT
+    assert judge(OWN, [_peer(99)], 2, doubtful=True, patient=True) is Judgement.WAIT
+    assert judge(OWN, [_peer(99)], 2, doubtful=True, patient=False) is Judgement.REPLAY
+    assert judge(OWN, [_peer(101)], 2, doubtful=True, patient=False) is Judgement.YIELD
+    assert (
+        judge(OWN, [_peer(99, DatabaseState.RECOVERING)], 2, doubtful=True, patient=False) is Judgement.WAIT
+    )
+
+
+def test_judge_of_a_leader_whose_data_is_worse_than_in_doubt_yields_to_doubtful_data() -> None:
+    assert judge(500, [_peer(99), _peer(98)], 2, doubtful=False, patient=True) is Judgement.YIELD
+    assert judge(500, [_peer(99, doubtful=False)], 1, doubtful=False, patient=True) is Judgement.WAIT
+    assert judge(500, [_peer(99, votes=False)], 0, doubtful=False, patient=True) is Judgement.WAIT
+
+
+def test_most_recent_is_a_voter_whose_data_is_in_doubt() -> None:
+    best = _peer(99)
+    assert most_recent([_peer(98), best, _peer(500, doubtful=False), _peer(400, votes=False)]) is best
+    assert most_recent([_peer(500, doubtful=False)]) is None
 
 
 def test_judge_of_a_cluster_of_one_replays_at_once() -> None:
-    assert judge(OWN, [], 0, patient=True) is Judgement.REPLAY
+    assert judge(OWN, [], 0, doubtful=True, patient=True) is Judgement.REPLAY
 
 
 @pytest.mark.parametrize("errno", [1032, 1054, 1064, 1205, 1213, 1236, 1942, 1950])

@@ -1,6 +1,7 @@
 """Makes whole file systems durable, and replaces directories as safely as a file system can."""
 
 import ctypes
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -8,6 +9,25 @@ from pathlib import Path
 import trio
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+_ADVICE = {
+    errno.ENOSPC: "free some space on this file system, the node then goes on by itself",
+    errno.EDQUOT: "raise the quota, the node then goes on by itself",
+    errno.EIO: "check the disk",
+    errno.EROFS: "check the disk, since its file system takes no writes any more",
+}
+
+
+def describe_fault(error: OSError, directory: Path) -> str:
+    """Say what a file operation met, where, and what to do about it.
+
+    Args:
+        error: what was raised; it may not know of any file.
+        directory: what the operation was about in that case.
+    """
+    text = str(error) if error.filename else f"{directory}: {error}"
+    advice = _ADVICE.get(error.errno or 0)
+    return f"{text}: {advice}" if advice else text
 
 
 def sync_file_system_now(path: Path) -> None:

@@ -54,18 +54,22 @@ class Judgement(Enum):
     WAIT = "wait"
     """Somebody may still turn out to be better off."""
     YIELD = "yield"
-    """Another member's doubtful data is more recent: it shall lead."""
+    """Another member's doubtful data is more recent, or this one's is worse than in doubt: it shall lead."""
     REPLAY = "replay"
     """Nobody's is: go on with what is here."""
 
 
-def judge(own_sequence: int, peers: Sequence[Peer], voters_elsewhere: int, *, patient: bool) -> Judgement:
+def judge(
+    own_sequence: int, peers: Sequence[Peer], voters_elsewhere: int, *, doubtful: bool, patient: bool
+) -> Judgement:
     """Decide; pure.
 
     Args:
         own_sequence: GTID sequence where this member's data stands at the latest.
         peers: the members heard from.
         voters_elsewhere: how many other voters there are, heard from or not.
+        doubtful: this member's data is merely in doubt; data that diverged or is missing is never gone on
+            with.
         patient: whether silent voters are still waited for.
     """
     voters = [peer for peer in peers if peer.votes]
@@ -73,9 +77,16 @@ def judge(own_sequence: int, peers: Sequence[Peer], voters_elsewhere: int, *, pa
         return Judgement.WAIT
     if any(peer.notice.state is not DatabaseState.CLONE_NEEDED for peer in voters):
         return Judgement.WAIT
-    if any(peer.notice.applied_sequence > own_sequence for peer in voters):
+    best = most_recent(peers)
+    if best is not None and (not doubtful or best.notice.applied_sequence > own_sequence):
         return Judgement.YIELD
-    return Judgement.REPLAY
+    return Judgement.REPLAY if doubtful else Judgement.WAIT
+
+
+def most_recent(peers: Sequence[Peer]) -> Peer | None:
+    """The voter whose data is merely in doubt and stands at the latest; None when there is none. Pure."""
+    able = [peer for peer in peers if peer.votes and peer.notice.doubtful]
+    return max(able, key=lambda peer: peer.notice.applied_sequence, default=None)
 
 
 async def replay_tolerantly(database: Database, replicated_log: ReplicatedLog, until: int) -> None:

@@ -31,6 +31,7 @@ class MemberNotice(msgspec.Struct, frozen=True, kw_only=True):
         committed_sequence: GTID sequence of the newest group that it knows to be committed.
         settled_index: log index up to which its data survives a power cut.
         reason: why it is not serving; empty when it is.
+        doubtful: it must be cloned for nothing but doubt: what it holds is the log's, perhaps half done.
         clone: progress while it clones.
         server_version: MariaDB's version; empty when unknown.
         process_id: MariaDB's process id; 0 when it does not run.
@@ -44,6 +45,7 @@ class MemberNotice(msgspec.Struct, frozen=True, kw_only=True):
     committed_sequence: int = 0
     settled_index: int = 0
     reason: str = ""
+    doubtful: bool = False
     clone: CloneProgress | None = None
     server_version: str = ""
     process_id: int = 0
