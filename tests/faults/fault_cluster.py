@@ -21,7 +21,6 @@ from wolfscale.testing.loop_disk import LoopDisk
 from wolfscale.testing.single_server import scratch
 
 SETTINGS: Settings = {
-    "proxy": {"enabled": False},
     "database": {
         "options": [
             "--innodb-log-file-size=16M",

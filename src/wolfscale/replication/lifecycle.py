@@ -5,7 +5,7 @@ One way in, one way out: every server boots through recovery as a replica; a lea
 that belong to a role live in a nursery that ends with the role.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import trio
@@ -174,16 +174,32 @@ class Lifecycle:
         self.changes.notify()
 
     async def before_not_plain(self, gtid: Gtid, index: int) -> None:
-        """The feed's word that it is about to serve a group that is no plain transaction."""
-        await (await self._present_settler()).before_not_plain(gtid, index)
+        """The feed's word that it is about to serve a group that is no plain transaction.
+
+        While the mark cannot be written, because the disk is full, the group is not served.
+        """
+        await self._until_written(lambda settler: settler.before_not_plain(gtid, index))
 
     async def after_not_plain(self, gtid: Gtid, index: int) -> None:
         """The feed's word that it has served it: returns when the group is applied and settled."""
         try:
-            await (await self._present_settler()).after_not_plain(gtid, index)
+            await self._until_written(lambda settler: settler.after_not_plain(gtid, index))
         except (ServerError, ConnectionLost):
             # The server is gone and with it the connection that was served; nothing may follow on it.
             await trio.sleep_forever()
+
+    async def _until_written(self, write: Callable[[Settler], Awaitable[None]]) -> None:
+        reported = False
+        while True:
+            try:
+                await write(await self._present_settler())
+                return
+            except OSError as error:
+                if not reported:
+                    reason = describe_fault(error, self._database.data_directory)
+                    log.warning("replication waits for the disk", reason=reason)
+                    reported = True
+            await trio.sleep(RETRY_SECONDS)
 
     async def _present_settler(self) -> Settler:
         await self.changes.wait_until(lambda: self._settler is not None)

@@ -7,6 +7,7 @@ unmounting is a disk that dies under a running process.
 
 import atexit
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -21,6 +22,8 @@ FS_IOC_SHUTDOWN = 0x8004587D
 """linux/fs.h: _IOR('X', 125, __u32)."""
 _WITHOUT_FLUSHING_THE_JOURNAL = 2
 _UNMOUNT_SECONDS = 30.0
+_LARGEST_PIECE_BYTES = 64 << 20
+_BLOCK_BYTES = 4096
 
 
 class LoopDiskError(WolfScaleError):
@@ -106,17 +109,19 @@ class LoopDisk:
         self.unmount()
         self.mount()
 
-    def fill(self, *, free_kb: int = 0) -> None:
-        """Take the room that is left, but for some.
-
-        Args:
-            free_kb: how much to leave, in KiB.
-        """
+    def fill(self) -> None:
+        """Take all the room that is left, while others may be writing."""
+        piece = _LARGEST_PIECE_BYTES
         with self._ballast.open("ab") as file:
             size = file.tell()
-            room = shutil.disk_usage(self.mount_point).free - (free_kb << 10)
-            if room > 0:
-                os.posix_fallocate(file.fileno(), size, room)
+            while piece >= _BLOCK_BYTES:
+                try:
+                    os.posix_fallocate(file.fileno(), size, piece)
+                    size += piece
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+                    piece //= 2
 
     def make_room(self) -> None:
         """Give back what `fill` took."""
