@@ -30,7 +30,7 @@ class ClusterUnderTest(DemoCluster):
     Not under pytest's own: unix sockets' paths may have 107 bytes at most.
     """
 
-    def __init__(self, nodes: int = 3, *, settings: dict[str, dict[str, object]] | None = None) -> None:
+    def __init__(self, nodes: int = 3, *, settings: Settings | None = None) -> None:
         directory = Path(tempfile.mkdtemp(prefix="wolfscale-test-", dir="/tmp"))
         # MariaDB runs as a user of its own and must reach its data below.
         directory.chmod(0o755)

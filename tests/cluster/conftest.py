@@ -8,6 +8,8 @@ import pytest
 import trio
 from cluster_under_test import ClusterUnderTest
 
+from wolfscale.demo.plan import Settings
+
 FAILED = pytest.StashKey[bool]()
 
 
@@ -32,13 +34,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class ClusterSource:
     """Hands out the module's cluster."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._cluster: ClusterUnderTest | None = None
 
     def get(self) -> ClusterUnderTest:
         """The cluster, all nodes serving."""
         if self._cluster is None:
-            self._cluster = ClusterUnderTest()
+            self._cluster = ClusterUnderTest(settings=self._settings)
             trio.run(self._cluster.start)
         return self._cluster
 
@@ -53,8 +56,9 @@ class ClusterSource:
 
 
 @pytest.fixture(scope="module")
-def cluster_source() -> Iterator[ClusterSource]:
-    source = ClusterSource()
+def cluster_source(request: pytest.FixtureRequest) -> Iterator[ClusterSource]:
+    """The module's `SETTINGS` are keys of wolfscale.toml for all nodes, by section."""
+    source = ClusterSource(getattr(request.module, "SETTINGS", {}))
     try:
         yield source
     finally:

@@ -13,9 +13,15 @@ from wolfscale.api.models import RaftRole
 
 pytestmark = pytest.mark.cluster
 
+SETTINGS = {"wal": {"segment_size_mb": 1, "retention_hours": 0}}
+"""As little log as possible: what has gone from it must be made up for by clones."""
+
 MEBIBYTE = 1 << 20
 BULK_MEBIBYTES = 100
 MEBIBYTES_A_TRANSACTION = 4
+HORIZON_MEBIBYTES = 8
+HORIZON_SECONDS = 120.0
+"""Nodes look once a minute for what their log no longer needs."""
 
 
 async def test_bootstrapping_beside_a_living_cluster_is_refused(cluster: ClusterUnderTest) -> None:
@@ -127,18 +133,41 @@ async def test_table_with_nothing_but_a_spatial_index_heals_by_clones(cluster: C
     await cluster.on_writable(["DROP TABLE IF EXISTS demo.placed"])
 
 
-def insert_bulk(cluster: ClusterUnderTest) -> None:
-    """Insert rows of one MiB each that cannot be compressed, through a proxy."""
+def insert_bulk(cluster: ClusterUnderTest, number: int, mebibytes: int) -> None:
+    """Insert rows of one MiB each that cannot be compressed, through a node's proxy."""
     source = random.Random(1)
-    with cluster.clients.connect(1) as connection, connection.cursor() as cursor:
-        for first in range(0, BULK_MEBIBYTES, MEBIBYTES_A_TRANSACTION):
+    with cluster.clients.connect(number) as connection, connection.cursor() as cursor:
+        for first in range(0, mebibytes, MEBIBYTES_A_TRANSACTION):
             rows = [(first + row, source.randbytes(MEBIBYTE)) for row in range(MEBIBYTES_A_TRANSACTION)]
             cursor.executemany("INSERT INTO bulk VALUES (%s, _binary %s)", rows)
 
 
+async def test_follower_behind_the_log_horizon_is_cloned(cluster: ClusterUnderTest) -> None:
+    leader = await cluster.wait_writable()
+    follower = cluster.followers(leader)[0]
+    cluster.plant(follower)
+    away_since = (await cluster.status_of(follower)).log.last_index
+    assert await cluster.terminate(follower) == 0
+    others = [number for number in cluster.numbers if number != follower]
+    await cluster.on_writable(["CREATE OR REPLACE TABLE demo.bulk (number INT PRIMARY KEY, data LONGBLOB)"])
+    await trio.to_thread.run_sync(insert_bulk, cluster, leader, HORIZON_MEBIBYTES)
+    await cluster.wait_for(
+        lambda statuses: all(
+            (status := statuses[number]) is not None and status.log.first_index > away_since + 1
+            for number in others
+        ),
+        "the others to drop their old log",
+        HORIZON_SECONDS,
+    )
+    cluster.launch(follower)
+    await cluster.wait_serving()
+    await assert_identical(cluster)
+    assert not cluster.keeps_its_data(follower)
+
+
 async def test_new_node_joins_a_cluster_with_data_while_writers_run(cluster: ClusterUnderTest) -> None:
     await cluster.on_writable(["CREATE OR REPLACE TABLE demo.bulk (number INT PRIMARY KEY, data LONGBLOB)"])
-    await trio.to_thread.run_sync(insert_bulk, cluster)
+    await trio.to_thread.run_sync(insert_bulk, cluster, 1, BULK_MEBIBYTES)
     async with writers_running(cluster) as writers:
         number = cluster.add_node()
         cluster.launch(number)
