@@ -75,7 +75,11 @@ class _Scratch:
     def __init__(self, directory: Path | None, *, keep: bool) -> None:
         self._existed = directory is not None and directory.exists()
         self.is_kept = keep or self._existed
-        self.path = (directory or Path(tempfile.mkdtemp(prefix="wolfscale-demo-", dir="/tmp"))).absolute()
+        if directory is None:
+            directory = Path(tempfile.mkdtemp(prefix="wolfscale-demo-", dir="/tmp"))
+            # The servers run as another user than root and must be able to walk through.
+            directory.chmod(0o711)
+        self.path = directory.absolute()
 
     def __enter__(self) -> "_Scratch":
         return self

@@ -1,0 +1,55 @@
+"""Two servers and a witness survive the loss of either server."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+import trio
+
+from wolfscale.app.admin import admin_connection_info
+from wolfscale.demo.cluster import DemoCluster
+from wolfscale.demo.conditions import Statuses, has_writable, level, serving
+from wolfscale.demo.plan import ClusterPlan
+from wolfscale.demo.writers import connect
+
+
+def is_witness(statuses: Statuses) -> bool:
+    third = statuses[3]
+    return third is not None and third.role.value == "witness"
+
+
+def create_and_insert(port: int) -> None:
+    connection = connect(port)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE written (a INT PRIMARY KEY)")
+        cursor.execute("INSERT INTO written VALUES (1)")
+
+
+@pytest.mark.cluster
+async def test_witness_gives_two_servers_a_majority_when_one_dies() -> None:
+    scratch = Path(tempfile.mkdtemp(prefix="wolfscale-test-", dir="/tmp"))
+    scratch.chmod(0o711)
+    plan = ClusterPlan.with_free_ports(scratch, nodes=3, node_settings={3: {"node": {"witness": True}}})
+    plan.write()
+    cluster = DemoCluster(plan, access=admin_connection_info)
+    try:
+        cluster.launch(1, bootstrap=True)
+        await cluster.wait_for(has_writable, "the first node to take writes")
+        cluster.launch(2)
+        cluster.launch(3)
+        await cluster.wait_for(serving(1, 2), "both servers to serve")
+        await cluster.wait_for(is_witness, "the witness to have its vote")
+        await cluster.create_account()
+        await cluster.wait_for(level(1, 2), "both servers to be level")
+        cluster.kill(1)
+        assert await cluster.wait_writable(other_than=1) == 2
+        await trio.to_thread.run_sync(create_and_insert, cluster.node(2).mysql_port)
+        cluster.launch(1)
+        await cluster.wait_for(level(1, 2), "the killed node to catch up")
+        assert await cluster.query(1, "SELECT a FROM demo.written") == ((1,),)
+        assert await cluster.terminate(2) == 0
+        assert await cluster.wait_writable(other_than=2) == 1
+    finally:
+        await cluster.stop()
+        shutil.rmtree(scratch)
