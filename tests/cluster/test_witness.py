@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,10 +27,16 @@ def create_and_insert(port: int) -> None:
         cursor.execute("INSERT INTO written VALUES (1)")
 
 
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="wolfscale-test-", dir="/tmp"))
+    path.chmod(0o711)
+    yield path
+    shutil.rmtree(path)
+
+
 @pytest.mark.cluster
-async def test_witness_gives_two_servers_a_majority_when_one_dies() -> None:
-    scratch = Path(tempfile.mkdtemp(prefix="wolfscale-test-", dir="/tmp"))
-    scratch.chmod(0o711)
+async def test_witness_gives_two_servers_a_majority_when_one_dies(scratch: Path) -> None:
     plan = ClusterPlan.with_free_ports(scratch, nodes=3, node_settings={3: {"node": {"witness": True}}})
     plan.write()
     cluster = DemoCluster(plan, access=admin_connection_info)
@@ -52,4 +59,3 @@ async def test_witness_gives_two_servers_a_majority_when_one_dies() -> None:
         assert await cluster.wait_writable(other_than=2) == 1
     finally:
         await cluster.stop()
-        shutil.rmtree(scratch)
