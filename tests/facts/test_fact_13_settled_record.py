@@ -1,6 +1,7 @@
 """What the settled record vouches for, and what it does not, on a real server."""
 
 import os
+from dataclasses import replace
 
 import pytest
 import trio
@@ -8,7 +9,9 @@ from facts_on_one_server import applied, capturing_primary, column, following
 
 from wolfscale.mysql.binlog.gtid import Gtid
 from wolfscale.replication.decision import CloneNeeded, CloneReason, Position
+from wolfscale.replication.settings import Durability
 from wolfscale.replication.settle import Settler, replica_position
+from wolfscale.testing import single_server
 from wolfscale.testing.single_server import fresh_node
 
 pytestmark = pytest.mark.mariadb
@@ -131,3 +134,19 @@ async def test_fact_16_intent_mark_is_on_the_disk_before_the_statement_and_alone
         assert isinstance(outcome, CloneNeeded)
         assert outcome.reason is CloneReason.UNSETTLED
         assert "intent mark" in str(outcome)
+
+
+async def test_fact_16_full_durability_keeps_the_rule_about_what_is_not_plain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    full = replace(single_server.OPTIONS, durability=Durability.FULL)
+    monkeypatch.setattr(single_server, "OPTIONS", full)
+    async with capturing_primary("CREATE TABLE app.aria (id INT) ENGINE=Aria") as (node, primary):
+        assert await node.database.value("SELECT @@GLOBAL.sync_binlog") == "1"
+        node.log.held = True
+        await primary.leave_waiting("INSERT INTO app.aria VALUES (1)")
+        await primary.captured_everything()
+        node.log.commit()
+        outcome = node.decide(await node.crash())
+        assert isinstance(outcome, CloneNeeded)
+        assert outcome.reason is CloneReason.UNSETTLED
