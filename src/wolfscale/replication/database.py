@@ -31,6 +31,8 @@ LOCK_WAIT_SECONDS = 1
 _EVENT_IS_OVER = frozenset({1544, 1588, 1589})
 _NO_SUCH_EVENT = 1539
 _NO_SUCH_THREAD = 1094
+_WAITING_FOR_GTID = "Waiting in MASTER_GTID_WAIT"
+"""How the process list says it (MariaDB sql/mysqld.cc, `stage_master_gtid_wait` and its kind)."""
 
 _SESSION = (
     "SET SESSION sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', wait_timeout=31536000, "
@@ -188,8 +190,12 @@ class Database:
         """Set `gtid_slave_pos`; the replica threads must be stopped.
 
         Also needed where it stays the same: a server whose binlog is empty would otherwise count its own
-        groups from 1 again.
+        groups from 1 again. A session inside `MASTER_GTID_WAIT` would hold it up for as long as it waits, for
+        ever where it set no limit, so such waits are ended first.
         """
+        for row in (await self.query("SHOW PROCESSLIST")).mappings():
+            if (row["State"] or "").startswith(_WAITING_FOR_GTID):
+                await self._kill("QUERY", int(row["Id"] or 0))
         await self.query(f"SET GLOBAL gtid_slave_pos={literal(str(position) if position else '')}")
 
     async def binlog_end(self) -> BinlogPosition:
@@ -359,8 +365,11 @@ class Database:
 
     async def kill_session(self, connection_id: int) -> None:
         """End a session (KILL); harmless when it is gone."""
+        await self._kill("CONNECTION", connection_id)
+
+    async def _kill(self, what: str, connection_id: int) -> None:
         try:
-            await self.query(f"KILL CONNECTION {connection_id}")
+            await self.query(f"KILL {what} {connection_id}")
         except ServerError as error:
             if error.errno != _NO_SUCH_THREAD:
                 raise
