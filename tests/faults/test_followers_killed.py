@@ -1,21 +1,19 @@
 """A follower is killed while it applies a group that is no plain transaction, and rejoins equal."""
 
-import os
-import random
-
 import pytest
 import trio
 from fault_kinds import KINDS, SETUP
 from fault_rig import Member, Rig, running_rig, until
+from fault_seeds import chance_from
 
 pytestmark = pytest.mark.faults
 
-SEED = None if os.environ.get("WOLFSCALE_HYPOTHESIS") == "chaos" else 4
+SEED = 4
 LONGEST_APPLY_SECONDS = 0.01
 
 
 async def test_follower_killed_while_it_applies_each_kind_rejoins_equal() -> None:
-    chance = random.Random(SEED)
+    chance = chance_from(SEED)
     async with running_rig(members=2) as rig:
         await rig.on_leader(*SETUP)
         await rig.level()

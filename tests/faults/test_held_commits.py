@@ -1,11 +1,11 @@
 """Twenty cycles of killing a primary whose commits are held back at some stage, and having it back."""
 
-import os
 import random
 
 import pytest
 import trio
 from fault_rig import Member, Rig, running_rig, until
+from fault_seeds import chance_from
 from fault_workload import SCHEMA, Workload
 
 from wolfscale.testing.hold import Stage
@@ -13,11 +13,11 @@ from wolfscale.testing.hold import Stage
 pytestmark = pytest.mark.faults
 
 CYCLES = 20
-SEED = None if os.environ.get("WOLFSCALE_HYPOTHESIS") == "chaos" else 20
+SEED = 20
 
 
 async def test_primary_killed_with_commits_held_at_each_stage_rejoins_equal() -> None:
-    chance = random.Random(SEED)
+    chance = chance_from(SEED)
     stages = [*Stage] * CYCLES
     async with running_rig() as rig:
         await rig.on_leader(*SCHEMA)

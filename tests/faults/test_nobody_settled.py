@@ -1,6 +1,5 @@
 """Everybody dies while nobody's data is beyond doubt: the cluster comes back by itself, and identical."""
 
-import os
 import random
 from functools import partial
 
@@ -8,6 +7,7 @@ import pytest
 import trio
 from fault_kinds import KINDS, SETUP
 from fault_rig import Member, Rig, running_rig, until
+from fault_seeds import CHAOS, chance_from
 
 from wolfscale.errors import WolfScaleError
 from wolfscale.replication.record import RecordStore, Settled
@@ -15,8 +15,7 @@ from wolfscale.testing.hold import Stage
 
 pytestmark = pytest.mark.faults
 
-CHAOS = os.environ.get("WOLFSCALE_HYPOTHESIS") == "chaos"
-SEED = None if CHAOS else 6
+SEED = 6
 TRIED = (
     [*KINDS]
     if CHAOS
@@ -43,7 +42,7 @@ async def test_members_that_all_die_while_they_apply_each_kind_come_back_identic
 
 
 async def _die_and_come_back(kinds: list[str], *, sent: bool) -> None:
-    chance = random.Random(SEED)
+    chance = chance_from(SEED)
     async with running_rig() as rig:
         await rig.on_leader(*SETUP)
         await rig.level()
@@ -66,7 +65,7 @@ async def test_leader_whose_data_diverged_yields_to_one_whose_data_is_only_in_do
     async with running_rig() as rig:
         await rig.on_leader(*SETUP)
         await rig.level()
-        await _die_during(rig, KINDS["CREATE TABLE"], random.Random(SEED), sent=True)
+        await _die_during(rig, KINDS["CREATE TABLE"], chance_from(SEED), sent=True)
         diverged = rig.members[1]
         await RecordStore.open(diverged.directory / "record").update(
             settled=Settled(gtid="0-99-999999"), unsettled=None, tenure=None, last_binlog=None
