@@ -86,6 +86,35 @@ async def test_leader_that_lost_its_disk_with_bootstrap_left_makes_no_second_clu
     await assert_identical(cluster)
 
 
+async def test_founder_beside_sleeping_peers_ends_when_one_of_them_is_back(
+    cluster: ClusterUnderTest,
+) -> None:
+    leader = await cluster.wait_writable()
+    lost = cluster.followers(leader)[0]
+    others = [number for number in cluster.numbers if number != lost]
+    for number in cluster.numbers:
+        cluster.kill(number)
+    cluster.wipe(lost)
+    ended: list[tuple[int, str]] = []
+
+    async def found() -> None:
+        ended.append(await cluster.exit_of(cluster.node(lost), bootstrap=True))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(found)
+        for number in others:
+            cluster.launch(number)
+    [(code, said)] = ended
+    assert code not in {0, None}
+    assert "living cluster that does not know this node" in said
+    assert "Traceback" not in said
+    cluster.wipe(lost)
+    cluster.launch(lost)
+    await cluster.wait_serving()
+    assert len((await cluster.status_of(leader)).members) == len(cluster.numbers)
+    await assert_identical(cluster)
+
+
 async def test_follower_with_a_row_of_its_own_is_cloned_when_it_shows(cluster: ClusterUnderTest) -> None:
     leader = await cluster.wait_writable()
     follower = cluster.followers(leader)[0]

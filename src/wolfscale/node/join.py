@@ -72,6 +72,24 @@ async def check_bootstrap(rpc: RpcClient, peers: Iterable[str], request: JoinReq
             )
 
 
+async def check_founding(rpc: RpcClient, peers: Iterable[str], request: JoinRequest) -> None:
+    """Make sure that no peer belongs to a cluster that does not know this node, a lone founder.
+
+    Raises:
+        BootstrapRefused: one does: this node must not go on.
+    """
+    for address, answer in (await question_all(rpc, peers, request)).items():
+        if isinstance(answer, RpcError) or answer.id == request.id:
+            continue
+        if answer.standing not in {Standing.EMPTY, Standing.MEMBER}:
+            raise BootstrapRefused(
+                f"{answer.name} at {address} belongs to a living cluster that does not know this node, which "
+                "was started with --bootstrap while its peers were down and founded a cluster of its own. To "
+                "let it join, start it without --bootstrap and with an empty data directory; whatever was "
+                "written to it alone is in that directory only"
+            )
+
+
 class Joiner:
     """Asks the cluster to take this node in, until it has.
 

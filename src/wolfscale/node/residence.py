@@ -11,12 +11,15 @@ from wolfscale.errors import WolfScaleError
 from wolfscale.node.admission import Admission, JoinAnswer, JoinRequest, Standing
 from wolfscale.node.driver import Driver
 from wolfscale.node.identity import Identity, save_identity
-from wolfscale.node.join import Joiner, check_bootstrap, question_all
+from wolfscale.node.join import Joiner, check_bootstrap, check_founding, question_all
 from wolfscale.node.options import NodeOptions
 from wolfscale.node.rpc import RpcClient
 from wolfscale.raft.types import LogBase, Member, Membership, NodeId, Suffrage
 
 log = logging.getLogger(__name__)
+
+GUARD_SECONDS = 2.0
+"""How often a lone founder asks its peers whether they belong to another cluster."""
 
 
 class Residence:
@@ -99,7 +102,29 @@ class Residence:
 
         Raises:
             JoinRefused: the cluster does not take this node; says why.
+            BootstrapRefused: this node founded a cluster of its own beside a living one.
         """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._guard_founding)
+            await self._be_member()
+            nursery.cancel_scope.cancel()
+
+    async def _guard_founding(self) -> None:
+        """While this node is its cluster's only member, make sure that no peer belongs to another one.
+
+        A flag left in a unit file makes a node whose disk is new found a cluster while its peers are down;
+        the first peer that is back ends it.
+        """
+        while self._is_alone():
+            await check_founding(self._rpc, self._options.peers, self._request())
+            with trio.move_on_after(GUARD_SECONDS):
+                await self._changes.wait_until(lambda: not self._is_alone())
+
+    def _is_alone(self) -> bool:
+        members = self._driver.raft.membership.members
+        return bool(self._options.peers) and [member.id for member in members] == [self.identity.id]
+
+    async def _be_member(self) -> None:
         joiner = Joiner(
             rpc=self._rpc,
             peers=self._options.peers,
