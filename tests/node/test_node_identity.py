@@ -1,24 +1,16 @@
 """The identity file and the cluster secret."""
 
-import stat
 from pathlib import Path
 
 import pytest
 
-from wolfscale.node import CertificateFiles, Credentials, IdentityError, NodeError, SecretMissing
+from wolfscale.node import CertificateFiles, ClusterSecret, Credentials, IdentityError, NodeError
 from wolfscale.node.identity import (
-    SECRET_VARIABLE,
     load_or_create_identity,
-    load_or_create_secret,
     new_identity,
     save_identity,
 )
 from wolfscale.node.options import NodeOptions, advertised_address
-
-
-@pytest.fixture(autouse=True)
-def _no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(SECRET_VARIABLE, raising=False)
 
 
 def test_identity_is_made_once_and_kept(tmp_path: Path) -> None:
@@ -52,40 +44,6 @@ def test_name_that_cannot_be_used_is_refused(tmp_path: Path, name: str) -> None:
         load_or_create_identity(tmp_path, name)
 
 
-def test_secret_is_made_private_and_found_again(tmp_path: Path) -> None:
-    made = load_or_create_secret(tmp_path, None, allow_create=True)
-    assert made.created
-    assert made.path is not None
-    assert stat.S_IMODE(made.path.stat().st_mode) == 0o600
-    assert made.value.decode() not in repr(made)
-    found = load_or_create_secret(tmp_path, None, allow_create=False)
-    assert (found.value, found.created) == (made.value, False)
-
-
-def test_secret_that_is_missing_tells_what_to_copy_or_set(tmp_path: Path) -> None:
-    with pytest.raises(SecretMissing) as caught:
-        load_or_create_secret(tmp_path, None, allow_create=False)
-    assert str(tmp_path / "cluster.secret") in str(caught.value)
-    assert SECRET_VARIABLE in str(caught.value)
-
-
-def test_secret_that_is_configured_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    load_or_create_secret(tmp_path, None, allow_create=True)
-    monkeypatch.setenv(SECRET_VARIABLE, "from the environment\n")
-    assert load_or_create_secret(tmp_path, None, allow_create=False).value == b"from the environment"
-    assert load_or_create_secret(tmp_path, "from the config file", True).value == b"from the config file"
-
-
-def test_secret_that_is_short_or_readable_by_others_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(IdentityError, match="openssl rand"):
-        load_or_create_secret(tmp_path, "short", allow_create=False)
-    made = load_or_create_secret(tmp_path, None, allow_create=True)
-    assert made.path is not None
-    made.path.chmod(0o640)
-    with pytest.raises(IdentityError, match="chmod 600"):
-        load_or_create_secret(tmp_path, None, allow_create=False)
-
-
 def test_certificates_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     files = CertificateFiles(
         certificate=tmp_path / "node.pem", key=tmp_path / "node.key", authority=tmp_path / "ca.pem"
@@ -101,6 +59,6 @@ def test_advertised_address_is_the_way_to_the_peers_for_a_wildcard() -> None:
 
 
 def test_election_timeout_is_counted_in_ticks(tmp_path: Path) -> None:
-    secret = load_or_create_secret(tmp_path, "a secret that is long enough", allow_create=False)
+    secret = ClusterSecret(value=b"a secret that is long enough")
     options = NodeOptions(name="node-1", data_dir=tmp_path, bind_address="127.0.0.1:0", secret=secret)
     assert (options.tick_interval, options.election_ticks) == (0.1, 20)

@@ -7,7 +7,7 @@ import pytest
 import trio
 from node_cluster import PATIENCE, cluster, committed_everywhere, open_storage, propose
 
-from wolfscale.node import BootstrapRefused, JoinRefused, NodeOptions, load_or_create_secret
+from wolfscale.node import BootstrapRefused, ClusterSecret, JoinRefused, NodeOptions
 from wolfscale.node.node import Node
 from wolfscale.raft.types import Suffrage
 
@@ -131,7 +131,9 @@ async def test_bootstrap_beside_a_cluster_with_another_secret_is_refused_and_mak
             one = await nodes.start("node-1", bootstrap=True)
             directory = tmp_path / "flag-left-in-a-unit-file"
             directory.mkdir()
-            secret = load_or_create_secret(directory, None, allow_create=True)
+            path = directory / "cluster-secret"
+            path.write_text("made by this very start")
+            secret = ClusterSecret(value=path.read_bytes(), path=path, created=True)
             node = await Node.create(
                 NodeOptions(
                     name="node-2",

@@ -6,7 +6,7 @@ business. The application makes a `Node` over an opened storage, registers handl
 calls, and runs it.
 
 Public: `Node`, `NodeOptions`, `NodeStatus`, `MemberStatus`, `Notice`, `CommittedLog`, `RaftStorage`,
-`Dialer`, `Credentials`, `CertificateFiles`, `ClusterSecret`, `load_or_create_secret`, and the errors.
+`Dialer`, `Credentials`, `CertificateFiles`, `ClusterSecret`, and the errors.
 """
 
 from wolfscale.node.dialer import Dialer, parse_address
@@ -22,11 +22,10 @@ from wolfscale.node.errors import (
     RpcUnavailable,
     RpcUncertain,
     SecretMismatch,
-    SecretMissing,
     StreamRefused,
     Unreachable,
 )
-from wolfscale.node.identity import ClusterSecret, load_or_create_secret
+from wolfscale.node.identity import ClusterSecret
 from wolfscale.node.log import CommittedLog
 from wolfscale.node.node import Node
 from wolfscale.node.options import NodeOptions
@@ -57,9 +56,7 @@ __all__ = [
     "RpcUnavailable",
     "RpcUncertain",
     "SecretMismatch",
-    "SecretMissing",
     "StreamRefused",
     "Unreachable",
-    "load_or_create_secret",
     "parse_address",
 ]

@@ -18,19 +18,6 @@ class IdentityError(NodeError):
         self.reason = reason
 
 
-class SecretMissing(NodeError):
-    """This node has no cluster secret and may not make one."""
-
-    def __init__(self, path: Path, variable: str) -> None:
-        super().__init__(
-            f"this node has no cluster secret, so it cannot prove itself to the other nodes: copy the file "
-            f"cluster.secret from the data directory of a node of the cluster to {path} (mode 0600), or set "
-            f"the environment variable {variable} to its content"
-        )
-        self.path = path
-        self.variable = variable
-
-
 class FrameError(NodeError):
     """Bytes from a peer that are no frame of ours: the stream is closed."""
 

@@ -1,8 +1,6 @@
-"""Who this node is, and the secret that it shares with its cluster.
+"""Who this node is: `identity.json` in its data directory.
 
-Both live in the data directory: `identity.json` is made at the first start and never changes but for
-the number that the cluster gives; `cluster.secret` is made by the node that bootstraps and copied by
-hand to the others.
+It is made at the first start and never changes but for the number that the cluster gives.
 """
 
 import contextlib
@@ -13,14 +11,10 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wolfscale.node.errors import IdentityError, SecretMissing
+from wolfscale.node.errors import IdentityError
 from wolfscale.raft.types import NodeId
 
 IDENTITY_FILE = "identity.json"
-SECRET_FILE = "cluster.secret"
-SECRET_VARIABLE = "WOLFSCALE_CLUSTER_SECRET"
-MIN_SECRET_CHARACTERS = 16
-MAX_SECRET_CHARACTERS = 4096
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 
 
@@ -95,50 +89,6 @@ def save_identity(data_dir: Path, identity: Identity) -> None:
     """Put an identity on disk, whole or not at all."""
     content = {"id": identity.id, "name": identity.name, "number": identity.number}
     write_durably(data_dir / IDENTITY_FILE, json.dumps(content, indent=2) + "\n", mode=0o644)
-
-
-def load_or_create_secret(data_dir: Path, configured: str | None, allow_create: bool) -> ClusterSecret:
-    """The cluster's secret: configured, from the environment, from the data directory, or new.
-
-    Args:
-        data_dir: where `cluster.secret` stands or is made (mode 0600).
-        configured: the secret from the configuration; wins over everything.
-        allow_create: make one when there is none (the node that bootstraps).
-
-    Raises:
-        SecretMissing: there is none and none may be made; says what to copy or to set.
-        IdentityError: it is too short, or its file can be read by other users.
-        OSError: the file cannot be read or made.
-    """
-    path = data_dir / SECRET_FILE
-    given = configured or os.environ.get(SECRET_VARIABLE)
-    if given is not None:
-        return ClusterSecret(value=_checked(path, given))
-    try:
-        mode = path.stat().st_mode & 0o777
-        text = path.read_text()
-    except FileNotFoundError:
-        if not allow_create:
-            raise SecretMissing(path, SECRET_VARIABLE) from None
-        text = secrets.token_hex(32)
-        write_durably(path, text + "\n", mode=0o600)
-        return ClusterSecret(value=text.encode(), path=path, created=True)
-    except UnicodeDecodeError as error:
-        raise IdentityError(path, "is no cluster secret; copy the file of another node again") from error
-    if mode & 0o077:
-        raise IdentityError(path, f"other users can read the cluster secret: run chmod 600 {path}")
-    return ClusterSecret(value=_checked(path, text), path=path)
-
-
-def _checked(path: Path, text: str) -> bytes:
-    text = text.strip()
-    if not MIN_SECRET_CHARACTERS <= len(text) <= MAX_SECRET_CHARACTERS:
-        raise IdentityError(
-            path,
-            f"a cluster secret has {MIN_SECRET_CHARACTERS} to {MAX_SECRET_CHARACTERS} characters; make one "
-            "with: openssl rand -hex 32",
-        )
-    return text.encode()
 
 
 def write_durably(path: Path, text: str, *, mode: int) -> None:

@@ -54,8 +54,8 @@ async def check_bootstrap(rpc: RpcClient, peers: Iterable[str], request: JoinReq
             if isinstance(answer.__cause__, SecretMismatch):
                 raise BootstrapRefused(
                     f"the node at {address} runs with another cluster secret: a cluster lives there already. "
-                    "To join it, copy its cluster.secret here and start without --bootstrap; to begin anew, "
-                    "take that address out of the peers"
+                    "To join it, copy its file cluster-secret here and start without --bootstrap; to begin "
+                    "anew, take that address out of the peers"
                 )
             continue
         if answer.id == request.id:
