@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup packages fmt lint types imports check test test-fast test-cluster chaos fuzz bench demo tour reference clean
+.PHONY: help setup packages fmt lint types imports check test test-fast test-cluster chaos bench demo tour reference clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
