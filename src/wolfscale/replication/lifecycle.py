@@ -151,8 +151,11 @@ class Lifecycle:
 
     def notice(self) -> MemberNotice:
         """What this member says of its database."""
+        process_id = self._database.process_id
+        # The process may be gone a moment before its role has noticed.
+        gone = process_id == 0 and self.serving
         return MemberNotice(
-            state=self.state,
+            state=DatabaseState.STOPPED if gone else self.state,
             writable=self.writable,
             term=self._writable_term,
             applied_sequence=self.applied_sequence,
@@ -163,7 +166,7 @@ class Lifecycle:
             doubtful=self._clone_needed is not None and self._clone_needed.reason is CloneReason.UNSETTLED,
             clone=self._clone,
             server_version=self._database.version,
-            process_id=self._database.process_id,
+            process_id=process_id,
         )
 
     # What others ask for
