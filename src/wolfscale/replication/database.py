@@ -31,6 +31,8 @@ LOCK_WAIT_SECONDS = 1
 _EVENT_IS_OVER = frozenset({1544, 1588, 1589})
 _NO_SUCH_EVENT = 1539
 _NO_SUCH_THREAD = 1094
+_LOCK_WAIT_TIMEOUT = 1205
+_LOCK_RETRY_SECONDS = 0.02
 _WAITING_FOR_GTID = "Waiting in MASTER_GTID_WAIT"
 """How the process list says it (MariaDB sql/mysqld.cc, `stage_master_gtid_wait` and its kind)."""
 
@@ -192,11 +194,25 @@ class Database:
         Also needed where it stays the same: a server whose binlog is empty would otherwise count its own
         groups from 1 again. A session inside `MASTER_GTID_WAIT` would hold it up for as long as it waits, for
         ever where it set no limit, so such waits are ended first.
+
+        A backup that holds back commits is another matter: waiting for it with the server's variables locked
+        would stop it at its own next look at them, and both for ever: it is not waited for but tried again.
         """
         for row in (await self.query("SHOW PROCESSLIST")).mappings():
             if (row["State"] or "").startswith(_WAITING_FOR_GTID):
                 await self._kill("QUERY", int(row["Id"] or 0))
-        await self.query(f"SET GLOBAL gtid_slave_pos={literal(str(position) if position else '')}")
+        async with await self.connect() as connection:
+            await connection.query("SET SESSION lock_wait_timeout=0")
+            while True:
+                try:
+                    await connection.query(
+                        f"SET GLOBAL gtid_slave_pos={literal(str(position) if position else '')}"
+                    )
+                    return
+                except ServerError as error:
+                    if error.errno != _LOCK_WAIT_TIMEOUT:
+                        raise
+                await trio.sleep(_LOCK_RETRY_SECONDS)
 
     async def binlog_end(self) -> BinlogPosition:
         """Return where the server's own binlog ends."""
