@@ -29,6 +29,8 @@ SETTINGS: Settings = {
     },
 }
 DISK_MB = 512
+LOG_LINES = 60
+"""So much of each node's log is shown where a test fails."""
 
 
 class DiskCluster:
@@ -112,7 +114,8 @@ class DiskCluster:
             problems += [f"node-{number}: {text}" for text in workload.judge(rows, keyless)]
         compared = await compare_servers(cluster, cluster.numbers)
         assert compared.tables >= len(TABLES)
-        assert not problems + list(compared.differences)
+        problems += compared.differences
+        assert not problems, "\n".join(problems)
         workload.resume()
 
 
@@ -125,6 +128,11 @@ async def disk_cluster() -> AsyncIterator[DiskCluster]:
         disks = DiskCluster(directory)
         await disks.start()
         yield disks
+    except BaseException:
+        if disks is not None:
+            for number in disks.cluster.numbers:
+                print(f"node-{number}:\n{disks.cluster.log_tail(number, LOG_LINES)}")
+        raise
     finally:
         if disks is not None:
             await disks.stop()

@@ -75,5 +75,5 @@ async def _check(rig: Rig, workload: Workload) -> None:
                 [(int(a or 0), int(b or 0)) for a, b in keyless],
             )
         ]
-    assert not problems
+    assert not problems, problems
     workload.resume()

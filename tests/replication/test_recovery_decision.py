@@ -182,10 +182,20 @@ ROWS: dict[str, tuple[Recovery, NodeRecord, FakeLog, Outcome | CloneReason | typ
         CloneReason.UNSETTLED,
     ),
     "replica: groups that are not plain after its position were never given to it": (
-        _recovered(), _replica(), _log(9, 10, 11), _stands_at(8),
+        _recovered(replicated=3), _replica(), _log(9, 10, 11), _stands_at(8),
+    ),
+    "replica: it ended while its position was being set": (
+        _recovered(), _replica(), _log(), CloneReason.UNSETTLED,
+    ),
+    "primary: it ended while the position of the replica it was was being set": (
+        _recovered(last=10), _primary(tenure=Tenure(term=7, binlog=START, start="0-5-3")), _log(),
+        CloneReason.UNSETTLED,
+    ),
+    "copy of a primary's data, which had never been a replica": (
+        _recovered(), _replica(settled=Settled(gtid="0-7-8")), _log(), _stands_at(8),
     ),
     "replica: it wrote something by itself": (
-        _recovered(own_change="0-2147483649-9"), _replica(), _log(), CloneReason.DIVERGED,
+        _recovered(replicated=3, own_change="0-2147483649-9"), _replica(), _log(), CloneReason.DIVERGED,
     ),
     "replica: it finished a DDL by itself while it booted": (
         Recovery(boot_group=_gtid(9, 0x80000001)), _replica(), _log(), CloneReason.UNSETTLED,
@@ -198,7 +208,7 @@ ROWS: dict[str, tuple[Recovery, NodeRecord, FakeLog, Outcome | CloneReason | typ
         CloneReason.TOO_FAR_BEHIND,
     ),
     "replica: everything was dropped from the log": (
-        _recovered(), _replica(), replace(_log(), first_index=40), CloneReason.TOO_FAR_BEHIND,
+        _recovered(replicated=3), _replica(), replace(_log(), first_index=40), CloneReason.TOO_FAR_BEHIND,
     ),
     "replica: its position is not committed here yet": (
         _recovered(), _replica(settled=Settled(gtid="0-7-12")), replace(_log(), complete=False, committed=10),

@@ -188,9 +188,23 @@ def _doubt(recovery: Recovery, record: NodeRecord, groups: Sequence[LogGroup]) -
             return f"{group.gtid} in the log is no plain transaction and not settled"
     if recovery.tail.first_not_plain:
         return f"{recovery.tail.first_not_plain} in its binlog is no plain transaction and not settled"
+    if recovery.replicated is None and _had_position(record):
+        return "its replication position is gone: it ended while that was being set"
     if recovery.boot_group is not None:
         return f"it finished something by itself while it booted ({recovery.boot_group})"
     return None
+
+
+def _had_position(record: NodeRecord) -> bool:
+    """Whether `gtid_slave_pos` cannot be empty by right.
+
+    MariaDB sets it by emptying its table and filling it again; a server that ends in between has nothing.
+    What was settled may be older than the data then.
+    """
+    if record.tenure is not None:
+        return bool(record.tenure.start)
+    # A copy of a primary's data knows its position from the backup; no place in the log is recorded yet.
+    return record.settled.index > 0
 
 
 def _engine_position(

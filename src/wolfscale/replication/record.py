@@ -54,10 +54,12 @@ class Tenure(msgspec.Struct, frozen=True, kw_only=True):
         term: Raft term, and server id of its groups.
         binlog: where its own binlog stood when it was promoted; what InnoDB names before this is of an
             earlier tenure.
+        start: `gtid_slave_pos` when it was promoted; empty: there was no group yet.
     """
 
     term: int
     binlog: BinlogPosition
+    start: str = ""
 
 
 class CleanStop(msgspec.Struct, frozen=True, kw_only=True):

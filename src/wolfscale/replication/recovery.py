@@ -145,7 +145,10 @@ async def begin_tenure(database: Database, store: RecordStore, term: int) -> Non
     if await database.binlog_position() is not None:
         await database.reset_binlog()
     end = await database.binlog_end()
-    await store.update(tenure=Tenure(term=term, binlog=end), last_binlog=None)
+    start = await database.position()
+    await store.update(
+        tenure=Tenure(term=term, binlog=end, start=str(start) if start else ""), last_binlog=None
+    )
 
 
 async def end_tenure(database: Database, store: RecordStore, position: Position) -> None:
