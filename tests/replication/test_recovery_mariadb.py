@@ -5,7 +5,7 @@ import trio
 
 from wolfscale.replication import recovery as recovery_module
 from wolfscale.replication.decision import CloneNeeded, CloneReason, LogBehind, Position
-from wolfscale.replication.record import DataState
+from wolfscale.replication.record import DataState, Settled
 from wolfscale.replication.recovery import stop_in_order
 from wolfscale.testing.single_server import Node, Primary, fresh_node, until_true
 
@@ -459,7 +459,7 @@ async def test_position_of_a_log_that_starts_later_is_too_far_behind() -> None:
                 await primary.execute(f"INSERT INTO app.t VALUES ({number})")
             await node.database.kill()
         node.log.first_index = node.log.commit_index
-        await node.store.update(tenure=None)
+        await node.store.update(tenure=None, settled=Settled(gtid=str(first)))
         node.reopen()
         recovery = await node.recover()
         outcome = node.decide(recovery)

@@ -172,8 +172,12 @@ async def stop_in_order(database: Database, store: RecordStore, position: Positi
         Whether it stopped in good order; if not, the next start recovers.
 
     Raises:
+        ServerError, ConnectionLost: the server refused or is gone.
         OSError: the disk failed.
     """
+    if await database.position() != position.gtid:
+        # A primary's is that of the replica it was.
+        await database.set_position(position.gtid)
     if not await database.stop():
         return False
     await sync_file_system(database.data_directory)
