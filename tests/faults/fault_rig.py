@@ -307,10 +307,11 @@ class Rig:
                 await connection.query(statement)
 
     async def differences(self) -> list[str]:
-        """Compare everything that the servers hold; they must be level."""
+        """Compare everything that the servers hold, and see that all can be read; they must be level."""
         found = {m.name: await contents(m.database) for m in self.members.values()}
         keys = {key for held in found.values() for key in held}
-        return [
+        unreadable = {key for held in found.values() for key, value in held.items() if value == "None"}
+        return [f"{key} cannot be read" for key in sorted(unreadable)] + [
             f"{key}: " + ", ".join(f"{name} {held.get(key, 'nothing')}" for name, held in found.items())
             for key in sorted(keys)
             if len({held.get(key) for held in found.values()}) > 1

@@ -54,6 +54,8 @@ async def _die_and_come_back(kinds: list[str], *, sent: bool) -> None:
             rig.log.elect(chance.choice([*rig.members]) if sent else old.number)
             await rig.level()
             assert await rig.differences() == [], kind
+            if kind == "CREATE SELECT":
+                assert await rig.leader.database.value("SELECT COUNT(*) FROM app.copied") == "2"
             # Otherwise there was somebody to clone from.
             doubted = [bool(member.clone_reasons) for member in rig.members.values()]
             assert all(doubted), f"{kind}: {[m.clone_reasons for m in rig.members.values()]}"

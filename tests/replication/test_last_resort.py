@@ -3,7 +3,13 @@
 import pytest
 
 from wolfscale.replication.cluster import Peer
-from wolfscale.replication.last_resort import ALREADY_DONE, Judgement, judge, most_recent
+from wolfscale.replication.last_resort import (
+    ALREADY_DONE,
+    Judgement,
+    created_object,
+    judge,
+    most_recent,
+)
 from wolfscale.replication.notice import MemberNotice
 from wolfscale.replication.roles import DatabaseState
 
@@ -73,6 +79,26 @@ def test_most_recent_is_a_voter_whose_data_is_in_doubt() -> None:
 
 def test_judge_of_a_cluster_of_one_replays_at_once() -> None:
     assert judge(OWN, [], 0, doubtful=True, patient=True) is Judgement.REPLAY
+
+
+@pytest.mark.parametrize(
+    ("database", "query", "created"),
+    [
+        ("app", "CREATE TABLE made (id INT)", ("app", "made")),
+        ("app", "create sequence  `made` start 1", ("app", "made")),
+        ("", "CREATE TABLE other.made (id INT)", ("other", "made")),
+        ("app", "CREATE TABLE IF NOT EXISTS `oth``er` . `ma de` (id INT)", ("oth`er", "ma de")),
+        ("app", "CREATE TABLE `copied` (\n  `id` int(11)\n)", ("app", "copied")),
+        ("app", "CREATE VIEW made AS SELECT 1", None),
+        ("app", "RENAME TABLE old TO made", None),
+        ("app", "ALTER TABLE old RENAME made", None),
+    ],
+)
+def test_created_object_is_read_from_the_replicas_error(
+    database: str, query: str, created: tuple[str, str] | None
+) -> None:
+    message = f"Error 'Table 'x' already exists' on query. Default database: '{database}'. Query: '{query}'"
+    assert created_object(message) == created
 
 
 @pytest.mark.parametrize("errno", [1032, 1054, 1064, 1205, 1213, 1236, 1942, 1950])

@@ -521,6 +521,12 @@ class Database:
         for session in await self.client_sessions():
             await self.kill_session(session.connection_id)
 
+    async def drop_leftover(self, schema: str, name: str) -> None:
+        """Drop a table or sequence that a crash may have left half made, without a trace in the binlog."""
+        async with await self.connect() as connection:
+            await connection.query("SET SESSION sql_log_bin=0, foreign_key_checks=0")
+            await connection.query(f"DROP TABLE IF EXISTS {identifier(schema)}.{identifier(name)}")
+
     async def create_schema(self) -> None:
         """Create the schema `wolfscale` without a trace in the binlog: for an adopted external server."""
         connection = await self.connect()

@@ -5,16 +5,16 @@ with the latest position replay what it may have half done, where an error that 
 counts as done. The others clone from it: never a hand, and never two servers that differ.
 """
 
+import re
 from collections.abc import Sequence
 from enum import Enum
 
 import trio
 
 from wolfscale import logs
-from wolfscale.mysql.binlog.gtid import Gtid
 from wolfscale.replication.cluster import Peer
 from wolfscale.replication.database import Database
-from wolfscale.replication.entry import decode_fragment
+from wolfscale.replication.entry import Fragment, decode_fragment
 from wolfscale.replication.log import ReplicatedLog
 from wolfscale.replication.replica import ReplicaBroken, failure
 from wolfscale.replication.roles import DatabaseState
@@ -90,7 +90,10 @@ def most_recent(peers: Sequence[Peer]) -> Peer | None:
 
 
 async def replay_tolerantly(database: Database, replicated_log: ReplicatedLog, until: int) -> None:
-    """Let a replica's threads apply the log up to a sequence, stepping over what is done already.
+    """Let a replica's threads apply the log up to a sequence, past what is done already.
+
+    Only a group that is no plain transaction can be half done: a plain one that fails is a difference. What
+    a CREATE left behind may be no whole table or sequence, so it is dropped and made again.
 
     Args:
         database: the server; its replica threads run.
@@ -107,22 +110,51 @@ async def replay_tolerantly(database: Database, replicated_log: ReplicatedLog, u
         if sequence >= until:
             return
         errno, message = failure(await database.replica_status())
-        if errno in ALREADY_DONE:
+        if errno:
             following = _group_after(replicated_log, sequence)
-            if following is None:
+            if errno not in ALREADY_DONE or following is None or following.plain:
                 raise ReplicaBroken(errno, message)
-            log.warning("already done, going on behind it", gtid=following, errno=errno, error=message)
             await database.stop_replica()
-            await database.set_position(following)
+            leftover = created_object(message) if errno == _TABLE_EXISTS else None
+            if leftover is not None:
+                log.warning("making again what may be half done", gtid=following.gtid, error=message)
+                await database.drop_leftover(*leftover)
+            else:
+                log.warning("already done, going on behind it", gtid=following.gtid, error=message)
+                await database.set_position(following.gtid)
             await database.restart_replica()
-        elif errno:
-            raise ReplicaBroken(errno, message)
         await trio.sleep(CHECK_SECONDS)
 
 
-def _group_after(replicated_log: ReplicatedLog, sequence: int) -> Gtid | None:
+_TABLE_EXISTS = 1050
+_NAME = r"(?:`((?:[^`]|``)+)`|([\w$]+))"
+_CREATED = re.compile(
+    r"Default database: '([^']*)'\. Query: '\s*CREATE\s+(?:TABLE|SEQUENCE)\s+(?:IF\s+NOT\s+EXISTS\s+)?"
+    rf"{_NAME}(?:\s*\.\s*{_NAME})?",
+    re.IGNORECASE,
+)
+
+
+def created_object(message: str) -> tuple[str, str] | None:
+    """Return schema and name of what the statement in a replica's error would have created. Pure.
+
+    Args:
+        message: `Last_SQL_Error`.
+    """
+    found = _CREATED.search(message)
+    if found is None:
+        return None
+    default, quoted, bare, second_quoted, second_bare = found.groups()
+    first, second = (
+        name.replace("``", "`") if name else other
+        for name, other in ((quoted, bare), (second_quoted, second_bare))
+    )
+    return (first, second) if second else (default, first)
+
+
+def _group_after(replicated_log: ReplicatedLog, sequence: int) -> Fragment | None:
     index = replicated_log.find_sequence(sequence + 1)
     if index is None:
         return None
     [entry] = replicated_log.read(index, index, 1 << 20)
-    return decode_fragment(entry.data).gtid
+    return decode_fragment(entry.data)
