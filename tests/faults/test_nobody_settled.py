@@ -63,6 +63,24 @@ async def _die_and_come_back(kinds: list[str], *, sent: bool) -> None:
                 member.clone_reasons.clear()
 
 
+async def test_member_that_is_alone_comes_back_with_what_it_had_half_done() -> None:
+    async with running_rig(members=1) as rig:
+        await rig.on_leader(*SETUP)
+        [member] = rig.members.values()
+        for kind, statements in KINDS.items():
+            await _die_during(rig, statements, chance_from(SEED), sent=False)
+            member.start()
+            rig.log.elect(member.number)
+            await rig.level()
+            assert member.clone_reasons, kind
+            member.clone_reasons.clear()
+            assert await rig.differences() == [], kind
+            if kind == "CREATE SELECT":
+                assert await member.database.value("SELECT COUNT(*) FROM app.copied") == "2"
+            if kind == "CREATE SEQUENCE":
+                assert await member.database.value("SELECT next_not_cached_value FROM app.s") == "1"
+
+
 async def test_leader_whose_data_diverged_yields_to_one_whose_data_is_only_in_doubt() -> None:
     async with running_rig() as rig:
         await rig.on_leader(*SETUP)
@@ -109,6 +127,7 @@ async def _die_during(rig: Rig, statements: tuple[str, ...], chance: random.Rand
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(_run_in_vain, leader, statements))
         await until(lambda: len(reached) == len(followers), rig.describe)
+        await until(lambda: rig.log.commit_index > rig.log.acknowledged_index, rig.describe)
         await trio.sleep(chance.uniform(0, LONGEST_APPLY_SECONDS))
         for member in rig.members.values():
             member.kill()

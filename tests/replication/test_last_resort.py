@@ -6,14 +6,15 @@ from wolfscale.replication.cluster import Peer
 from wolfscale.replication.last_resort import (
     ALREADY_DONE,
     Judgement,
+    best_placed,
     created_object,
     judge,
-    most_recent,
 )
-from wolfscale.replication.notice import MemberNotice
+from wolfscale.replication.notice import Doubt, MemberNotice
 from wolfscale.replication.roles import DatabaseState
 
 OWN = 100
+HOPELESS, UNNAMED, NAMED = Doubt.HOPELESS, Doubt.UNNAMED, Doubt.NAMED
 
 
 def _peer(
@@ -21,14 +22,14 @@ def _peer(
     state: DatabaseState = DatabaseState.CLONE_NEEDED,
     *,
     votes: bool = True,
-    doubtful: bool = True,
+    doubt: Doubt = NAMED,
 ) -> Peer:
     return Peer(
         id=f"peer-{sequence}",
         name="peer",
         address="",
         votes=votes,
-        notice=MemberNotice(state=state, applied_sequence=sequence, doubtful=doubtful),
+        notice=MemberNotice(state=state, applied_sequence=sequence, doubt=doubt),
     )
 
 
@@ -44,7 +45,9 @@ def _peer(
         ((_peer(99), _peer(100, DatabaseState.REPLICA)), Judgement.WAIT),
         ((_peer(99), _peer(100, DatabaseState.CLONING)), Judgement.WAIT),
         # Data that diverged or is missing is nothing to go on with, however late it stands.
-        ((_peer(99), _peer(500, doubtful=False)), Judgement.REPLAY),
+        ((_peer(99), _peer(500, doubt=HOPELESS)), Judgement.REPLAY),
+        # Nor is a primary's, where a replica's is there.
+        ((_peer(99), _peer(500, doubt=UNNAMED)), Judgement.REPLAY),
         # A learner's data is never complete for sure; it neither waits nor is yielded to.
         ((_peer(99), _peer(98), _peer(500, votes=False)), Judgement.REPLAY),
         ((_peer(99), _peer(98), _peer(0, DatabaseState.CLONING, votes=False)), Judgement.REPLAY),
@@ -53,32 +56,37 @@ def _peer(
 def test_judge_with_all_voters_heard_from(
     peers: tuple[Peer, ...], judgement: Judgement, patient: bool
 ) -> None:
-    assert judge(OWN, peers, 2, doubtful=True, patient=patient) is judgement
+    assert judge(NAMED, OWN, peers, 2, patient=patient) is judgement
 
 
 def test_judge_with_a_silent_voter_waits_while_patient() -> None:
-    assert judge(OWN, [_peer(99)], 2, doubtful=True, patient=True) is Judgement.WAIT
-    assert judge(OWN, [_peer(99)], 2, doubtful=True, patient=False) is Judgement.REPLAY
-    assert judge(OWN, [_peer(101)], 2, doubtful=True, patient=False) is Judgement.YIELD
-    assert (
-        judge(OWN, [_peer(99, DatabaseState.RECOVERING)], 2, doubtful=True, patient=False) is Judgement.WAIT
-    )
+    assert judge(NAMED, OWN, [_peer(99)], 2, patient=True) is Judgement.WAIT
+    assert judge(NAMED, OWN, [_peer(99)], 2, patient=False) is Judgement.REPLAY
+    assert judge(NAMED, OWN, [_peer(101)], 2, patient=False) is Judgement.YIELD
+    assert judge(NAMED, OWN, [_peer(99, DatabaseState.RECOVERING)], 2, patient=False) is Judgement.WAIT
 
 
-def test_judge_of_a_leader_whose_data_is_worse_than_in_doubt_yields_to_doubtful_data() -> None:
-    assert judge(500, [_peer(99), _peer(98)], 2, doubtful=False, patient=True) is Judgement.YIELD
-    assert judge(500, [_peer(99, doubtful=False)], 1, doubtful=False, patient=True) is Judgement.WAIT
-    assert judge(500, [_peer(99, votes=False)], 0, doubtful=False, patient=True) is Judgement.WAIT
+def test_judge_of_a_leader_that_was_primary_yields_to_a_replica_that_is_behind() -> None:
+    assert judge(UNNAMED, OWN, [_peer(1), _peer(2)], 2, patient=True) is Judgement.YIELD
+    assert judge(UNNAMED, OWN, [_peer(99, doubt=UNNAMED)], 1, patient=True) is Judgement.REPLAY
+    assert judge(UNNAMED, OWN, [_peer(101, doubt=UNNAMED)], 1, patient=True) is Judgement.YIELD
 
 
-def test_most_recent_is_a_voter_whose_data_is_in_doubt() -> None:
+def test_judge_of_a_leader_whose_data_is_hopeless_yields_to_doubtful_data() -> None:
+    assert judge(HOPELESS, 500, [_peer(99), _peer(98, doubt=UNNAMED)], 2, patient=True) is Judgement.YIELD
+    assert judge(HOPELESS, 500, [_peer(99, doubt=HOPELESS)], 1, patient=True) is Judgement.WAIT
+    assert judge(HOPELESS, 500, [_peer(99, votes=False)], 0, patient=True) is Judgement.WAIT
+
+
+def test_best_placed_is_a_voter_whose_data_is_in_doubt() -> None:
     best = _peer(99)
-    assert most_recent([_peer(98), best, _peer(500, doubtful=False), _peer(400, votes=False)]) is best
-    assert most_recent([_peer(500, doubtful=False)]) is None
+    others = [_peer(98), _peer(500, doubt=HOPELESS), _peer(450, doubt=UNNAMED), _peer(400, votes=False)]
+    assert best_placed([*others, best]) is best
+    assert best_placed([_peer(500, doubt=HOPELESS)]) is None
 
 
 def test_judge_of_a_cluster_of_one_replays_at_once() -> None:
-    assert judge(OWN, [], 0, doubtful=True, patient=True) is Judgement.REPLAY
+    assert judge(UNNAMED, OWN, [], 0, patient=True) is Judgement.REPLAY
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """What happens when no member's data is beyond doubt: everything lost power during a DDL.
 
 Then there is nobody to clone from. The leader, once it has heard that nobody is better off, lets the member
-with the latest position replay what it may have half done, where an error that says "already done"
+whose data is best to go on with replay what it may have half done, where an error that says "already done"
 counts as done. The others clone from it: never a hand, and never two servers that differ.
 """
 
@@ -16,6 +16,7 @@ from wolfscale.replication.cluster import Peer
 from wolfscale.replication.database import Database
 from wolfscale.replication.entry import Fragment, decode_fragment
 from wolfscale.replication.log import ReplicatedLog
+from wolfscale.replication.notice import Doubt
 from wolfscale.replication.replica import ReplicaBroken, failure
 from wolfscale.replication.roles import DatabaseState
 
@@ -54,22 +55,24 @@ class Judgement(Enum):
     WAIT = "wait"
     """Somebody may still turn out to be better off."""
     YIELD = "yield"
-    """Another member's doubtful data is more recent, or this one's is worse than in doubt: it shall lead."""
+    """Another member's doubtful data is better to go on with: it shall lead."""
     REPLAY = "replay"
     """Nobody's is: go on with what is here."""
 
 
 def judge(
-    own_sequence: int, peers: Sequence[Peer], voters_elsewhere: int, *, doubtful: bool, patient: bool
+    own_doubt: Doubt, own_sequence: int, peers: Sequence[Peer], voters_elsewhere: int, *, patient: bool
 ) -> Judgement:
     """Decide; pure.
 
+    A replica's data is better than a primary's however late that stands: the log gives a replica everything
+    again, and nothing takes out of a primary's what the log does not name.
+
     Args:
-        own_sequence: GTID sequence where this member's data stands at the latest.
+        own_doubt: what this member's data is worth.
+        own_sequence: GTID sequence where it stands at the latest.
         peers: the members heard from.
         voters_elsewhere: how many other voters there are, heard from or not.
-        doubtful: this member's data is merely in doubt; data that diverged or is missing is never gone on
-            with.
         patient: whether silent voters are still waited for.
     """
     voters = [peer for peer in peers if peer.votes]
@@ -77,16 +80,20 @@ def judge(
         return Judgement.WAIT
     if any(peer.notice.state is not DatabaseState.CLONE_NEEDED for peer in voters):
         return Judgement.WAIT
-    best = most_recent(peers)
-    if best is not None and (not doubtful or best.notice.applied_sequence > own_sequence):
+    best = best_placed(peers)
+    if best is not None and _worth(best) > (own_doubt, own_sequence):
         return Judgement.YIELD
-    return Judgement.REPLAY if doubtful else Judgement.WAIT
+    return Judgement.REPLAY if own_doubt > Doubt.HOPELESS else Judgement.WAIT
 
 
-def most_recent(peers: Sequence[Peer]) -> Peer | None:
-    """The voter whose data is merely in doubt and stands at the latest; None when there is none. Pure."""
-    able = [peer for peer in peers if peer.votes and peer.notice.doubtful]
-    return max(able, key=lambda peer: peer.notice.applied_sequence, default=None)
+def best_placed(peers: Sequence[Peer]) -> Peer | None:
+    """The voter whose data is best to go on with; None when nobody's is. Pure."""
+    able = [peer for peer in peers if peer.votes and peer.notice.doubt > Doubt.HOPELESS]
+    return max(able, key=_worth, default=None)
+
+
+def _worth(peer: Peer) -> tuple[Doubt, int]:
+    return peer.notice.doubt, peer.notice.applied_sequence
 
 
 async def replay_tolerantly(database: Database, replicated_log: ReplicatedLog, until: int) -> None:

@@ -25,8 +25,8 @@ from wolfscale.replication.evidence import CommittedLog
 from wolfscale.replication.feed import Feed
 from wolfscale.replication.filesystem import describe_fault
 from wolfscale.replication.intents import IntentMarks
-from wolfscale.replication.last_resort import Judgement, judge, most_recent, replay_tolerantly
-from wolfscale.replication.notice import CloneProgress, MemberNotice
+from wolfscale.replication.last_resort import Judgement, best_placed, judge, replay_tolerantly
+from wolfscale.replication.notice import CloneProgress, Doubt, MemberNotice
 from wolfscale.replication.open_intents import OpenIntents
 from wolfscale.replication.positions import CommittedSequence, newest_group
 from wolfscale.replication.primary_role import PrimaryRole
@@ -163,11 +163,18 @@ class Lifecycle:
             committed_sequence=self.committed_sequence,
             settled_index=self._records.current.settled.index,
             reason=self.reason,
-            doubtful=self._clone_needed is not None and self._clone_needed.reason is CloneReason.UNSETTLED,
+            doubt=self._doubt,
             clone=self._clone,
             server_version=self._database.version,
             process_id=process_id,
         )
+
+    @property
+    def _doubt(self) -> Doubt:
+        needed, record = self._clone_needed, self._records.current
+        if needed is None or needed.reason is not CloneReason.UNSETTLED:
+            return Doubt.HOPELESS
+        return Doubt.NAMED if record.tenure is None and not record.intent else Doubt.UNNAMED
 
     # What others ask for
 
@@ -479,17 +486,17 @@ class Lifecycle:
         # Before its own first entry is committed a leader does not know all that may be half done.
         if cluster.is_leader and cluster.term_start_committed and needed is not None:
             verdict = judge(
+                self._doubt,
                 self.applied_sequence,
                 cluster.peers(),
                 cluster.votes_elsewhere,
-                doubtful=needed.reason is CloneReason.UNSETTLED,
                 patient=trio.current_time() < self._doubted_since + PATIENCE_SECONDS,
             )
         match verdict:
             case Judgement.WAIT:
                 await self._pause(RETRY_SECONDS)
             case Judgement.YIELD:
-                best = most_recent(cluster.peers())
+                best = best_placed(cluster.peers())
                 cluster.transfer_leadership(best.id if best else None)
                 await self._pause(RETRY_SECONDS)
             case Judgement.REPLAY if needed is not None:

@@ -1,5 +1,7 @@
 """What a member tells its peers about its database: the notice that travels beside Raft's messages."""
 
+from enum import IntEnum
+
 import msgspec
 
 from wolfscale.replication.roles import DatabaseState
@@ -19,6 +21,17 @@ class CloneProgress(msgspec.Struct, frozen=True, kw_only=True):
     received_bytes: int
 
 
+class Doubt(IntEnum):
+    """What data that must be cloned is worth; more is better."""
+
+    HOPELESS = 0
+    """It diverged, is missing or of unknown position: nothing to go on with."""
+    UNNAMED = 1
+    """It was a primary's and may hold, half done, what nothing in the log names."""
+    NAMED = 2
+    """It was a replica's and may hold, half done, a group that the log has: that can be done again."""
+
+
 class MemberNotice(msgspec.Struct, frozen=True, kw_only=True):
     """One member's database as its peers see it.
 
@@ -31,7 +44,7 @@ class MemberNotice(msgspec.Struct, frozen=True, kw_only=True):
         committed_sequence: GTID sequence of the newest group that it knows to be committed.
         settled_index: log index up to which its data survives a power cut.
         reason: why it is not serving; empty when it is.
-        doubtful: it must be cloned for nothing but doubt: what it holds is the log's, perhaps half done.
+        doubt: what could be done with data that must be cloned, if nobody's is any better.
         clone: progress while it clones.
         server_version: MariaDB's version; empty when unknown.
         process_id: MariaDB's process id; 0 when it does not run.
@@ -45,7 +58,7 @@ class MemberNotice(msgspec.Struct, frozen=True, kw_only=True):
     committed_sequence: int = 0
     settled_index: int = 0
     reason: str = ""
-    doubtful: bool = False
+    doubt: Doubt = Doubt.HOPELESS
     clone: CloneProgress | None = None
     server_version: str = ""
     process_id: int = 0
