@@ -19,6 +19,7 @@ from wolfscale.replication.clone_files import CLONE_DIRECTORY, discard
 from wolfscale.replication.database import Database
 from wolfscale.replication.decision import Position, Recovery
 from wolfscale.replication.filesystem import sync_file_system
+from wolfscale.replication.orphans import remove_orphans
 from wolfscale.replication.record import (
     BinlogPosition,
     CleanStop,
@@ -98,6 +99,7 @@ async def _recover_unclean(database: Database, store: RecordStore, number: int) 
         await store.update(last_binlog=last)
     await trio.to_thread.run_sync(delete_files, directory, _BINLOG_FILES)
     await _boot(database, store, number)
+    await remove_orphans(database)
     recovery = Recovery(
         last_binlog=store.current.last_binlog,
         replicated=await database.position(),
