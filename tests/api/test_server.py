@@ -12,6 +12,7 @@ from wolfscale.api.client import ask, fetch_cluster, fetch_status
 from wolfscale.api.errors import ApiBindError, NodeAnswerError, NodeUnreachableError
 from wolfscale.api.models import NodeStatus
 from wolfscale.api.server import bind_http, serve_http
+from wolfscale.api.services import Services
 from wolfscale.testing.statuses import follower, node
 
 
@@ -31,7 +32,7 @@ async def served(source: Source) -> AsyncIterator[str]:
     async with trio.open_nursery() as nursery:
 
         async def serve(task_status: trio.TaskStatus[None]) -> None:
-            await serve_http(source, listener, stop=stop.wait, task_status=task_status)
+            await serve_http(Services(status=source), listener, stop=stop.wait, task_status=task_status)
 
         await nursery.start(serve)
         yield f"http://{host}:{port}"
@@ -139,3 +140,11 @@ async def test_silent_endpoint_is_given_up_after_the_timeout() -> None:
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(NodeUnreachableError, match=r"nothing within 0\.05 s"):
             await ask(endpoint, "/status", timeout_seconds=0.05)
+
+
+async def test_failures_have_one_form() -> None:
+    async with served(Source(node())) as endpoint:
+        unknown = await ask(endpoint, "/nothing")
+        assert (unknown.status, unknown.body["error"], unknown.body["field"]) == (404, "not_found", None)
+        wrong = await ask(endpoint, "/health?role=king")
+        assert (wrong.status, wrong.body["error"], wrong.body["field"]) == (422, "invalid_request", "role")

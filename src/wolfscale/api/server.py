@@ -3,53 +3,19 @@
 import logging
 import socket
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 import hypercorn.trio
 import trio
-from fastapi import FastAPI, Response
+from fastapi import FastAPI
 from hypercorn.config import Config as HypercornConfig
 
-from wolfscale import __version__
+from wolfscale.api.app import build_app
 from wolfscale.api.errors import ApiBindError
-from wolfscale.api.health import WantedRole, cluster_summary, health
-from wolfscale.api.models import ClusterStatus, HealthStatus, NodeStatus
+from wolfscale.api.services import Services
 
 # Open requests are answered within this when the node stops; none of ours takes longer.
 _GRACEFUL_SECONDS = 2.0
 _BACKLOG = 128
-
-
-class StatusSource(Protocol):
-    """What the HTTP side needs of the node: its state, at any time, at once."""
-
-    def status(self) -> NodeStatus:
-        """The node as it is now; called once a request, must not block."""
-
-
-def build_app(source: StatusSource) -> FastAPI:
-    """The routes over a source of status. Knows no server and no socket."""
-    app = FastAPI(title="WolfScale", version=__version__, docs_url=None, redoc_url=None)
-
-    @app.get("/status")
-    async def status() -> NodeStatus:
-        """This node as it sees itself and its cluster."""
-        return source.status()
-
-    @app.get("/cluster")
-    async def cluster() -> ClusterStatus:
-        """The cluster as this node sees it."""
-        return cluster_summary(source.status())
-
-    @app.get("/health")
-    async def node_health(response: Response, role: WantedRole = WantedRole.ANY) -> HealthStatus:
-        """200 when this node can serve (in the wanted role), 503 with the reason when not."""
-        answer = health(source.status(), role)
-        if not answer.healthy:
-            response.status_code = 503
-        return answer
-
-    return app
 
 
 def bind_http(address: str) -> socket.socket:
@@ -77,7 +43,7 @@ def bind_http(address: str) -> socket.socket:
 
 
 async def serve_http(
-    source: StatusSource,
+    services: Services,
     listener: socket.socket,
     *,
     stop: Callable[[], Awaitable[object]],
@@ -86,7 +52,7 @@ async def serve_http(
     """Serve until `stop` returns, then answer what is open and return; the listener is closed.
 
     Args:
-        source: the node.
+        services: what the routes ask.
         listener: from `bind_http`, so that a taken address is an error at start and names itself.
         stop: awaited for the word to stop, e.g. an event's `wait`. Cancelling stops at once.
         task_status: started when requests are taken.
@@ -100,7 +66,7 @@ async def serve_http(
     config.shutdown_timeout = _GRACEFUL_SECONDS
     config.keep_alive_timeout = 30.0
     config.include_server_header = False
-    app = build_app(source)
+    app = build_app(services)
     async with trio.open_nursery() as nursery:
         # hypercorn's own task status gives the addresses it bound.
         await nursery.start(_serve, app, config, stop)

@@ -13,6 +13,7 @@ import trio
 from wolfscale import logs
 from wolfscale.api.models import ProxyStatus
 from wolfscale.api.server import bind_http, serve_http
+from wolfscale.api.services import Services
 from wolfscale.app.admin import DatabaseAccess, save_database_access
 from wolfscale.app.cluster import NodeCluster
 from wolfscale.app.database import build_server
@@ -205,8 +206,8 @@ class _Member:
     async def _services(self, nursery: trio.Nursery, http: sockets.socket | None) -> AsyncIterator[None]:
         """Start in the order in which the parts need each other, stop in the reverse one."""
         if http is not None:
-            source = NodeStatusSource(self._node, self._notice, self._proxy_status)
-            await nursery.start(functools.partial(serve_http, source, http, stop=trio.sleep_forever))
+            services = Services(status=NodeStatusSource(self._node, self._notice, self._proxy_status))
+            await nursery.start(functools.partial(serve_http, services, http, stop=trio.sleep_forever))
         await nursery.start(self._node.run)
         if self._parts is None:
             nursery.start_soon(self._be_witness)

@@ -1,0 +1,25 @@
+"""The HTTP application: every group of routes over the services that it needs. Knows no socket."""
+
+from fastapi import FastAPI
+
+from wolfscale import __version__
+from wolfscale.api.problems import ProblemBody, answer_problems
+from wolfscale.api.routes import status
+from wolfscale.api.services import Services
+
+_ROUTERS = (status.router,)
+
+
+def build_app(services: Services) -> FastAPI:
+    """All routes, every failure in the one form of `wolfscale.api.problems`."""
+    app = FastAPI(
+        title="WolfScale",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        responses={422: {"model": ProblemBody}},
+    )
+    answer_problems(app)
+    for router in _ROUTERS:
+        app.include_router(router(services))
+    return app
