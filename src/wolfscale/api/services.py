@@ -13,12 +13,25 @@ class StatusSource(Protocol):
         """The node as it is now; called once a request, must not block."""
 
 
+class IdSource(Protocol):
+    """Gives snowflake ids, of which no two in the cluster are ever alike."""
+
+    async def take(self, count: int) -> list[int]:
+        """This many new ids, ascending. A checkpoint; waits while the ids run too far ahead of the clock.
+
+        Raises:
+            WolfScaleError: this node gives none now; the message says why and what to do.
+        """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """All that the routes may ask for; the composition root fills it.
 
     Attributes:
         status: the node as it sees itself.
+        ids: new ids; None where there is nobody to give them.
     """
 
     status: StatusSource
+    ids: IdSource | None = None
