@@ -10,6 +10,7 @@ from cluster_under_test import ClusterUnderTest
 from cluster_writing import assert_nothing_lost, writers_running
 
 from wolfscale.api.models import RaftRole
+from wolfscale.app.founding import note_path
 
 pytestmark = pytest.mark.cluster
 
@@ -79,6 +80,10 @@ async def test_leader_that_lost_its_disk_with_bootstrap_left_makes_no_second_clu
     node = cluster.node(leader)
     code, said = await cluster.exit_of(node, bootstrap=True)
     assert code not in {0, None}
+    assert "Start without --bootstrap" in said
+    note_path(node.config_path).unlink()
+    code, said = await cluster.exit_of(node, bootstrap=True)
+    assert code not in {0, None}
     assert "start without --bootstrap" in said
     cluster.launch(leader)
     await cluster.wait_serving()
@@ -95,6 +100,12 @@ async def test_founder_beside_sleeping_peers_ends_when_one_of_them_is_back(
     for number in cluster.numbers:
         cluster.kill(number)
     cluster.wipe(lost)
+    note = note_path(cluster.node(lost).config_path)
+    code, said = await cluster.exit_of(cluster.node(lost), bootstrap=True)
+    assert code not in {0, None}
+    assert f"remove {note}" in said
+    # Without its note it cannot know better until somebody tells it.
+    note.unlink()
     ended: list[tuple[int, str]] = []
 
     async def found() -> None:

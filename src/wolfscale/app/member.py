@@ -7,6 +7,7 @@ import socket as sockets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import trio
 
@@ -17,6 +18,7 @@ from wolfscale.api.services import Services
 from wolfscale.app.admin import DatabaseAccess, save_database_access
 from wolfscale.app.cluster import NodeCluster
 from wolfscale.app.database import build_server
+from wolfscale.app.founding import check_not_founded_before, keep_note
 from wolfscale.app.identity import certificate_files, cluster_secret, lock_data_directory, node_account
 from wolfscale.app.intents import IntentCalls
 from wolfscale.app.retention import keep_log_short
@@ -52,14 +54,19 @@ STEP_DOWN_SECONDS = 20.0
 RETRY_SECONDS = 1.0
 
 
-def run(config: Config, *, bootstrap: bool) -> int:
+def run(config: Config, *, bootstrap: bool, note: Path) -> int:
     """Run a node until SIGTERM or SIGINT; returns the process's exit code.
+
+    Args:
+        config: the node's configuration.
+        bootstrap: whether it may found a cluster.
+        note: see `wolfscale.app.founding`.
 
     Raises:
         WolfScaleError: what kept it from running, or made it stop.
         OSError: a directory or an address cannot be used.
     """
-    return trio.run(_run, config, bootstrap)
+    return trio.run(_run, config, bootstrap, note)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +79,9 @@ class DatabaseParts:
     intents: IntentMarks
 
 
-async def _run(config: Config, bootstrap: bool) -> int:
+async def _run(config: Config, bootstrap: bool, note: Path) -> int:
+    if bootstrap:
+        check_not_founded_before(note, config.data_dir)
     lock_data_directory(config.data_dir)
     secret = cluster_secret(config, bootstrap=bootstrap)
     logs.hide(secret.value.decode(errors="replace"))
@@ -107,7 +116,7 @@ async def _run(config: Config, bootstrap: bool) -> int:
     logs.hide(account.password)
     parts = _database_parts(config, node, account)
     try:
-        return await _Member(config, node, storage, parts, secret.value).run()
+        return await _Member(config, node, storage, parts, secret.value, note).run()
     finally:
         storage.close()
 
@@ -169,8 +178,10 @@ class _Member:
         storage: RaftStorage,
         parts: DatabaseParts | None,
         secret: bytes,
+        note: Path,
     ) -> None:
         self._config = config
+        self._note = note
         self._storage = storage
         self._node = node
         self._parts = parts
@@ -209,6 +220,7 @@ class _Member:
             services = Services(status=NodeStatusSource(self._node, self._notice, self._proxy_status))
             await nursery.start(functools.partial(serve_http, services, http, stop=trio.sleep_forever))
         await nursery.start(self._node.run)
+        nursery.start_soon(keep_note, self._node, self._note)
         if self._parts is None:
             nursery.start_soon(self._be_witness)
         lifecycle_scope = trio.CancelScope()

@@ -5,8 +5,9 @@ from typing import Annotated
 import typer
 
 from wolfscale import logs
+from wolfscale.app.founding import note_path
 from wolfscale.app.member import run
-from wolfscale.cli.configuration import ConfigOption, as_command_error, read
+from wolfscale.cli.configuration import ConfigOption, as_command_error, locate, read
 from wolfscale.config import Config, ConfigError
 
 LogFormatOption = Annotated[
@@ -29,7 +30,7 @@ def command(
     settings = read(config)
     configure_logs(settings, log_format)
     try:
-        code = run(settings, bootstrap=bootstrap)
+        code = run(settings, bootstrap=bootstrap, note=note_path(locate(config)))
     except ConfigError as error:
         raise as_command_error(error) from error
     raise typer.Exit(code)
