@@ -1,8 +1,9 @@
 """What the HTTP side needs of the node that it stands in: one narrow interface for each group of routes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from wolfscale.api.dashboard import Event, History
 from wolfscale.api.models import NodeStatus
 
 
@@ -24,6 +25,28 @@ class IdSource(Protocol):
         """
 
 
+class HistorySource(Protocol):
+    """What this node remembers of its last minutes, at any time, at once."""
+
+    def history(self) -> History:
+        """One value a second of each series."""
+
+    def events(self) -> tuple[Event, ...]:
+        """The last notable events, the newest first."""
+
+
+class NoHistory:
+    """A node that remembers nothing."""
+
+    def history(self) -> History:
+        """Empty series."""
+        return History()
+
+    def events(self) -> tuple[Event, ...]:
+        """None."""
+        return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """All that the routes may ask for; the composition root fills it.
@@ -31,7 +54,9 @@ class Services:
     Attributes:
         status: the node as it sees itself.
         ids: new ids; None where there is nobody to give them.
+        history: the last minutes, for the dashboard.
     """
 
     status: StatusSource
     ids: IdSource | None = None
+    history: HistorySource = field(default_factory=NoHistory)
