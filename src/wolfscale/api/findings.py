@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from wolfscale.api.dashboard import Event, Finding, History, Severity
+from wolfscale.api.dashboard_models import Event, Finding, History, Severity
 from wolfscale.api.models import NodeStatus
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from wolfscale.api.dashboard import Event, History
+from wolfscale.api.dashboard_models import Event, History
 from wolfscale.api.models import NodeStatus
 
 

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from wolfscale.api.dashboard import DashboardData, StatementCounts
+from wolfscale.api.dashboard_models import DashboardData, StatementCounts
 from wolfscale.api.findings import findings
 from wolfscale.api.health import cluster_summary
 from wolfscale.api.models import ProxyStatus
