@@ -109,6 +109,11 @@ def current_format() -> LogFormat:
     return LogFormat.TEXT
 
 
+def current_level() -> int:
+    """The level that `configure` was told."""
+    return logging.getLogger().level
+
+
 def hide(*secrets: str) -> None:
     """Keep further texts out of every line: secrets that are read or derived after `configure`."""
     for handler in logging.getLogger().handlers:

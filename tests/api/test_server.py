@@ -127,7 +127,7 @@ async def test_answer_of_something_else_is_told_apart(answer: bytes, expected: s
     assert expected in await _answer_once(answer)
 
 
-@pytest.mark.parametrize("endpoint", ["", "http://x", "https://127.0.0.1:1", "http://127.0.0.1:99999"])
+@pytest.mark.parametrize("endpoint", ["", "http://x", "ftp://127.0.0.1:1", "http://127.0.0.1:99999"])
 async def test_unusable_endpoint_is_refused(endpoint: str) -> None:
     with pytest.raises(NodeUnreachableError, match="write http://HOST:PORT"):
         await ask(endpoint, "/status")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from wolfscale.api.client import Access
 from wolfscale.api.errors import NodeUnreachableError
 from wolfscale.api.models import CloneStatus, DatabaseState, NodeStatus, RaftRole
 from wolfscale.cli import main, status
@@ -41,7 +42,7 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> dict[str, NodeStatus]:
     """Nodes by endpoint, instead of real ones."""
     nodes: dict[str, NodeStatus] = {}
 
-    async def fetch(endpoint: str) -> NodeStatus:
+    async def fetch(endpoint: str, *, access: Access) -> NodeStatus:
         if endpoint not in nodes:
             raise NodeUnreachableError(endpoint, "Connection refused")
         return nodes[endpoint]

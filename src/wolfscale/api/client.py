@@ -3,15 +3,22 @@
 import json
 import math
 import os
+import ssl
 import urllib.parse
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import h11
 import trio
 from pydantic import BaseModel, ValidationError
 
-from wolfscale.api.errors import NodeAnswerError, NodeUnreachableError
+from wolfscale.api.errors import (
+    EndpointInvalidError,
+    NodeAnswerError,
+    NodeUnreachableError,
+    TokenRefusedError,
+)
 from wolfscale.api.models import ClusterStatus, NodeStatus
 
 _MAXIMUM_BODY_BYTES = 4 * 1024 * 1024
@@ -22,6 +29,20 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """With what a node is asked.
+
+    Attributes:
+        token: sent as a bearer token; a node on this machine needs none.
+        ca_file: the authority (PEM) that an https node's certificate must come from; the system's unless
+            given.
+    """
+
+    token: str | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """A node's answer: the HTTP status and the JSON value in the body."""
 
@@ -29,57 +50,109 @@ class Answer:
     body: Any
 
 
-async def ask(endpoint: str, path: str, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> Answer:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Target:
+    """An endpoint taken apart."""
+
+    host: str
+    port: int
+    encrypted: bool
+
+    @property
+    def header(self) -> str:
+        """The Host header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+async def ask(
+    endpoint: str,
+    path: str,
+    *,
+    access: Access = Access(),
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+) -> Answer:
     """Send one GET and return the JSON answer, whatever its status.
 
     Args:
-        endpoint: `http://host:port`; the scheme may be left out.
+        endpoint: `http://host:port` or `https://host:port`; without a scheme it is http.
         path: with a leading slash.
+        access: token and authority.
         timeout_seconds: for connecting and answering together.
 
     Raises:
-        NodeUnreachableError: nobody listens there, or the answer took too long.
+        NodeUnreachableError: nobody listens there, its certificate is not trusted, or the answer took too
+            long.
         NodeAnswerError: the answer is not HTTP or not JSON.
     """
-    host, port = _target(endpoint)
+    target = _target(endpoint)
     with trio.move_on_after(timeout_seconds) as scope:
         try:
-            stream = await trio.open_tcp_stream(host, port, happy_eyeballs_delay=math.inf)
-            async with stream:
-                return await _exchange(stream, endpoint, f"{host}:{port}", path)
-        except trio.BrokenResourceError as error:
-            raise NodeUnreachableError(endpoint, "the connection was closed") from error
-        except OSError as error:
+            async with await _connect(target, access) as stream:
+                return await _exchange(stream, endpoint, _request(target, path, access))
+        except (trio.BrokenResourceError, OSError) as error:
             raise NodeUnreachableError(endpoint, _reason(error)) from error
         except h11.RemoteProtocolError as error:
-            raise NodeAnswerError(endpoint, f"not HTTP ({error})") from error
+            raise NodeAnswerError(endpoint, f"not HTTP ({error}); try https://{target.header}") from error
     if scope.cancelled_caught:
         raise NodeUnreachableError(endpoint, f"nothing within {timeout_seconds:g} s")
     raise AssertionError("unreachable")
 
 
+async def _connect(target: _Target, access: Access) -> trio.abc.Stream:
+    context = None
+    if target.encrypted:
+        # Before anything is connected: a file that cannot be used is the caller's mistake, not the node's.
+        context = ssl.create_default_context(cafile=access.ca_file)
+    stream = await trio.open_tcp_stream(target.host, target.port, happy_eyeballs_delay=math.inf)
+    if context is None:
+        return stream
+    return trio.SSLStream(stream, context, server_hostname=target.host, https_compatible=True)
+
+
+def _request(target: _Target, path: str, access: Access) -> h11.Request:
+    headers = [("Host", target.header), ("Connection", "close"), ("Accept", "application/json")]
+    if access.token is not None:
+        headers.append(("Authorization", f"Bearer {access.token}"))
+    return h11.Request(method="GET", target=path, headers=headers)
+
+
 def _reason(error: BaseException) -> str:
     """The system's own words: trio wraps the errors of all attempts in one without an errno."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({error.verify_message})"
+    if isinstance(error, ssl.SSLError):
+        if error.reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}:
+            return "it does not speak TLS: write http://"
+        return f"TLS failed ({error.reason or error})"
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)
     if isinstance(error, BaseExceptionGroup):
         return _reason(error.exceptions[0])
-    return _reason(error.__cause__) if error.__cause__ is not None else str(error)
+    if error.__cause__ is not None:
+        return _reason(error.__cause__)
+    return "the connection was closed" if isinstance(error, trio.BrokenResourceError) else str(error)
 
 
-async def fetch_status(endpoint: str, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> NodeStatus:
-    """A node's own view of itself; raises as `ask` does."""
-    answer = await ask(endpoint, "/status", timeout_seconds=timeout_seconds)
-    return _validated(NodeStatus, endpoint, answer)
+async def fetch_status(
+    endpoint: str, *, access: Access = Access(), timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+) -> NodeStatus:
+    """A node's own view of itself; raises as `ask` does, and `TokenRefusedError`."""
+    answer = await ask(endpoint, "/status", access=access, timeout_seconds=timeout_seconds)
+    return _validated(NodeStatus, endpoint, answer, access)
 
 
-async def fetch_cluster(endpoint: str, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> ClusterStatus:
-    """The cluster as a node sees it; raises as `ask` does."""
-    answer = await ask(endpoint, "/cluster", timeout_seconds=timeout_seconds)
-    return _validated(ClusterStatus, endpoint, answer)
+async def fetch_cluster(
+    endpoint: str, *, access: Access = Access(), timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+) -> ClusterStatus:
+    """The cluster as a node sees it; raises as `ask` does, and `TokenRefusedError`."""
+    answer = await ask(endpoint, "/cluster", access=access, timeout_seconds=timeout_seconds)
+    return _validated(ClusterStatus, endpoint, answer, access)
 
 
-def _validated(model: type[_Model], endpoint: str, answer: Answer) -> _Model:
+def _validated(model: type[_Model], endpoint: str, answer: Answer, access: Access) -> _Model:
+    if answer.status in {401, 403}:
+        raise TokenRefusedError(endpoint, status=answer.status, token_given=access.token is not None)
     if answer.status != 200:
         raise NodeAnswerError(endpoint, f"HTTP status {answer.status}")
     try:
@@ -90,20 +163,19 @@ def _validated(model: type[_Model], endpoint: str, answer: Answer) -> _Model:
         raise NodeAnswerError(endpoint, f"{where}: {detail['msg']}") from error
 
 
-def _target(endpoint: str) -> tuple[str, int]:
+def _target(endpoint: str) -> _Target:
     parts = urllib.parse.urlsplit(endpoint if "//" in endpoint else f"//{endpoint}", scheme="http")
     try:
         port = parts.port
     except ValueError:
         port = None
-    if parts.scheme != "http" or not parts.hostname or port is None:
-        raise NodeUnreachableError(endpoint, "it is no address: write http://HOST:PORT")
-    return parts.hostname, port
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port is None:
+        raise EndpointInvalidError(endpoint)
+    return _Target(host=parts.hostname, port=port, encrypted=parts.scheme == "https")
 
 
-async def _exchange(stream: trio.abc.Stream, endpoint: str, host: str, path: str) -> Answer:
+async def _exchange(stream: trio.abc.Stream, endpoint: str, request: h11.Request) -> Answer:
     connection = h11.Connection(h11.CLIENT)
-    request = h11.Request(method="GET", target=path, headers=[("Host", host), ("Connection", "close")])
     await stream.send_all((connection.send(request) or b"") + (connection.send(h11.EndOfMessage()) or b""))
     status, body, received = 0, bytearray(), 0
     while True:

@@ -34,6 +34,13 @@ class NodeUnreachableError(ApiError):
         super().__init__(f"no answer from {endpoint}: {why}")
 
 
+class EndpointInvalidError(NodeUnreachableError):
+    """What was given as an endpoint is no address."""
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__(endpoint, "it is no address: write http://HOST:PORT or https://HOST:PORT")
+
+
 class NodeAnswerError(ApiError):
     """Something answered at an endpoint, but not as a WolfScale node does.
 
@@ -44,3 +51,23 @@ class NodeAnswerError(ApiError):
     def __init__(self, endpoint: str, why: str) -> None:
         self.endpoint = endpoint
         super().__init__(f"{endpoint} does not answer like a WolfScale node: {why}")
+
+
+class TokenRefusedError(NodeAnswerError):
+    """A node did not answer for want of a token, or of a better one.
+
+    Attributes:
+        endpoint: the address asked, as a URL.
+        status: 401, or 403 when the token is known and allows too little.
+    """
+
+    def __init__(self, endpoint: str, *, status: int, token_given: bool) -> None:
+        self.status = status
+        super().__init__(endpoint, "")
+        if not token_given:
+            why = "wants a token from whoever is not on its own machine"
+        elif status == 403:
+            why = "knows this token, which does not allow what was asked"
+        else:
+            why = "does not know this token"
+        self.args = (f"{endpoint} {why}",)

@@ -20,6 +20,7 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
         write_wait: seconds that a statement waits for a leader.
         read_wait: seconds that a read waits for the local MariaDB.
         log_format: what log lines look like.
+        log_level: events below it are dropped.
     """
 
     name: str
@@ -31,3 +32,4 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     write_wait: float
     read_wait: float
     log_format: LogFormat
+    log_level: int

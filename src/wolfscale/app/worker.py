@@ -30,7 +30,11 @@ def main() -> None:
     # The node stops its workers itself; a Ctrl-C in the terminal goes to the whole process group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     options = msgspec.json.decode(sys.stdin.buffer.read(), type=WorkerOptions)
-    logs.configure(format=options.log_format, secrets=[options.secret.decode(errors="replace")])
+    logs.configure(
+        format=options.log_format,
+        level=options.log_level,
+        secrets=[options.secret.decode(errors="replace")],
+    )
     trio.run(_run, options)
 
 

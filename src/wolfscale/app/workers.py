@@ -155,6 +155,7 @@ class Workers:
             write_wait=proxy.write_wait_ms / 1000,
             read_wait=proxy.read_wait_ms / 1000,
             log_format=logs.current_format(),
+            log_level=logs.current_level(),
         )
 
     async def watch(self, _kind: str, _header: bytes, stream: trio.abc.Stream) -> None:

@@ -7,8 +7,8 @@ import typer
 from wolfscale import logs
 from wolfscale.app.standalone import run_proxy
 from wolfscale.cli.configuration import ConfigOption, as_command_error, read
+from wolfscale.cli.events import LogFormatOption, LogLevel, LogLevelOption, configure_logs
 from wolfscale.cli.exits import CommandError, Exit
-from wolfscale.cli.start import LogFormatOption, configure_logs
 from wolfscale.config import ConfigError, parse_address
 
 
@@ -26,6 +26,7 @@ def command(
     ] = None,
     config: ConfigOption = None,
     log_format: LogFormatOption = logs.LogFormat.TEXT,
+    log_level: LogLevelOption = LogLevel.INFO,
 ) -> None:
     """Run a proxy alone: it holds no data and sends everything on to the cluster's nodes."""
     for option, addresses in (("--listen", [listen]), ("--peer", peer or [])):
@@ -42,7 +43,7 @@ def command(
             exit_code=Exit.USAGE,
             next_step="name one with --peer HOST:PORT, or set peers in [cluster]",
         )
-    configure_logs(settings, log_format)
+    configure_logs(settings, log_format, log_level)
     try:
         code = run_proxy(settings, listen, peers)
     except ConfigError as error:

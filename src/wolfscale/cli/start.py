@@ -8,11 +8,8 @@ from wolfscale import logs
 from wolfscale.app.founding import note_path
 from wolfscale.app.member import run
 from wolfscale.cli.configuration import ConfigOption, as_command_error, locate, read
-from wolfscale.config import Config, ConfigError
-
-LogFormatOption = Annotated[
-    logs.LogFormat, typer.Option("--log-format", help="How events are written to standard error.")
-]
+from wolfscale.cli.events import LogFormatOption, LogLevel, LogLevelOption, configure_logs
+from wolfscale.config import ConfigError
 
 
 def command(
@@ -25,20 +22,13 @@ def command(
     ] = False,
     config: ConfigOption = None,
     log_format: LogFormatOption = logs.LogFormat.TEXT,
+    log_level: LogLevelOption = LogLevel.INFO,
 ) -> None:
     """Run a node: its log, its MariaDB, its proxy and its HTTP side, until SIGTERM or Ctrl-C."""
     settings = read(config)
-    configure_logs(settings, log_format)
+    configure_logs(settings, log_format, log_level)
     try:
         code = run(settings, bootstrap=bootstrap, note=note_path(locate(config)))
     except ConfigError as error:
         raise as_command_error(error) from error
     raise typer.Exit(code)
-
-
-def configure_logs(config: Config, log_format: logs.LogFormat) -> None:
-    """Send events to standard error, and keep the configuration's secrets out of them."""
-    hidden = [config.database.password, config.cluster.secret]
-    logs.configure(
-        format=log_format, secrets=[secret.get_secret_value() for secret in hidden if secret is not None]
-    )

@@ -1,81 +1,76 @@
 """`wolfscale status`: the cluster as one node sees it."""
 
-from pathlib import Path
 from typing import Annotated
 
 import trio
 import typer
+from rich.console import Group
 from rich.live import Live
+from rich.text import Text
 
-from wolfscale.api.client import fetch_status
+from wolfscale.api.client import Access, fetch_status
 from wolfscale.api.errors import ApiError
 from wolfscale.api.health import health
 from wolfscale.api.models import NodeStatus
-from wolfscale.cli.configuration import ConfigOption, as_command_error
-from wolfscale.cli.exits import CommandError, Exit
+from wolfscale.cli.configuration import ConfigOption
+from wolfscale.cli.endpoint import (
+    AuthorityOption,
+    EndpointOption,
+    TokenFileOption,
+    access,
+    named_endpoint,
+    no_answer,
+)
+from wolfscale.cli.exits import Exit
 from wolfscale.cli.tables import member_table, wide_console
-from wolfscale.config import ConfigError, find_config, load, parse_address
 
-_DEFAULT_ENDPOINT = "http://127.0.0.1:8080"
 _WATCH_SECONDS = 1.0
 
 
 def command(
-    endpoint: Annotated[
-        str | None,
-        typer.Option(
-            "--endpoint",
-            "-e",
-            metavar="URL",
-            help="A node's HTTP side, as in http://host:8080. Default: [api] bind_address as configured.",
-        ),
-    ] = None,
+    endpoint: EndpointOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what the node answers as JSON.")] = False,
     watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Show it again each second until Ctrl-C.")
+        bool,
+        typer.Option(
+            "--watch", "-w", help="Show it again each second until Ctrl-C; with --json, one line each time."
+        ),
     ] = False,
+    token_file: TokenFileOption = None,
+    ca_file: AuthorityOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Show the cluster's members: role, state, term, log, commit, applied, lag and MariaDB's state.
 
-    Exits with 0 when the node that answers can serve clients, 1 when it cannot, 3 when none answers.
+    Exits with 0 when the node that answers can serve clients, 1 when it cannot, 3 when none answers, 4 when
+    it wants a token.
     """
-    target = endpoint or configured_endpoint(config)
-    if watch and not as_json:
-        _watch(target)
-        return
-    status = _ask(target)
+    target = named_endpoint(endpoint, config)
+    credentials = access(token_file, ca_file)
+    if watch:
+        try:
+            trio.run(_watch_json if as_json else _watch, target, credentials)
+        except KeyboardInterrupt:
+            raise typer.Exit(int(Exit.OK)) from None
+    status = _ask(target, credentials)
     if as_json:
         typer.echo(status.model_dump_json(indent=2))
     else:
         console = wide_console()
         console.print(member_table(status))
-        console.print(_summary(status), highlight=False)
+        console.print(_summary(status), highlight=False, markup=False)
     raise typer.Exit(int(Exit.OK if health(status).healthy else Exit.FAILED))
 
 
-def configured_endpoint(config: Path | None) -> str:
-    """The HTTP side of the node whose configuration this is; the default port without a usable one."""
+def _ask(endpoint: str, credentials: Access) -> NodeStatus:
     try:
-        address = parse_address(load(config or find_config()).api.bind_address)
-    except ConfigError as error:
-        if config is not None:
-            raise as_command_error(error) from error
-        return _DEFAULT_ENDPOINT
-    host = "127.0.0.1" if address.is_wildcard else address.host
-    return f"http://[{host}]:{address.port}" if ":" in host else f"http://{host}:{address.port}"
-
-
-def _ask(endpoint: str) -> NodeStatus:
-    try:
-        return trio.run(fetch_status, endpoint)
+        return trio.run(_fetch, endpoint, credentials)
     except ApiError as error:
-        raise CommandError(
-            str(error),
-            exit_code=Exit.UNREACHABLE,
-            next_step="is the node running (`wolfscale start`), and is this its [api] bind_address? "
-            "Name another node with --endpoint http://HOST:PORT",
-        ) from error
+        raise no_answer(error) from error
+
+
+async def _fetch(endpoint: str, credentials: Access) -> NodeStatus:
+    return await fetch_status(endpoint, access=credentials)
 
 
 def _summary(status: NodeStatus) -> str:
@@ -85,17 +80,30 @@ def _summary(status: NodeStatus) -> str:
     return f"{status.name} answers: term {status.term}, {leader}; it {verdict}"
 
 
-def _watch(endpoint: str) -> None:
-    async def loop() -> None:
-        with Live(console=wide_console(), auto_refresh=False) as live:
-            while True:
-                try:
-                    live.update(member_table(await fetch_status(endpoint)), refresh=True)
-                except ApiError as error:
-                    live.update(str(error), refresh=True)
-                await trio.sleep(_WATCH_SECONDS)
+async def _watch(endpoint: str, credentials: Access) -> None:
+    with Live(console=wide_console(), auto_refresh=False) as live:
+        while True:
+            try:
+                status = await _fetch(endpoint, credentials)
+                shown = Group(member_table(status), Text(_summary(status)))
+            except ApiError as error:
+                shown = Group(Text(_unless_final(error), style="red"))
+            live.update(shown, refresh=True)
+            await trio.sleep(_WATCH_SECONDS)
 
-    try:
-        trio.run(loop)
-    except KeyboardInterrupt:
-        return
+
+async def _watch_json(endpoint: str, credentials: Access) -> None:
+    while True:
+        try:
+            typer.echo((await _fetch(endpoint, credentials)).model_dump_json())
+        except ApiError as error:
+            typer.echo(_unless_final(error), err=True)
+        await trio.sleep(_WATCH_SECONDS)
+
+
+def _unless_final(error: ApiError) -> str:
+    """What to show while a node does not answer: it may come back, a token does not get better."""
+    ended = no_answer(error)
+    if ended.exit_code is Exit.REFUSED:
+        raise ended from error
+    return str(error)

@@ -16,7 +16,9 @@ from wolfscale.replication.entry import decode_fragment
 from wolfscale.wal.inspect import InspectedEntry, iterate_entries, read_base
 from wolfscale.wal.layout import BASE_NAME
 
-command = typer.Typer(help="Look into a node's log.", no_args_is_help=True, rich_markup_mode=None)
+command = typer.Typer(
+    help="Look into a node's log.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
 
 _ROW = "{:>12} {:>8} {:<10} {:<28} {:>10} {:>10}  {:<16} {:>10}  {}"
 _HEADINGS = ("index", "term", "kind", "GTID", "bytes", "on disk", "segment", "offset", "")
@@ -64,17 +66,21 @@ class _Totals:
         )
 
 
-@command.command()
+@command.command(short_help="Print the log's entries and totals.")
 def inspect(
     directory: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[DIR]",
+            metavar="DIR",
             help="The log, or a node's data directory. Default: the configuration's data_dir.",
         ),
     ] = None,
-    first: Annotated[int, typer.Option("--first", min=0, help="Show entries from this index on.")] = 0,
-    last: Annotated[int | None, typer.Option("--last", min=0, help="Show entries up to this index.")] = None,
+    first: Annotated[
+        int, typer.Option("--first", metavar="INDEX", min=0, help="Show entries from this index on.")
+    ] = 0,
+    last: Annotated[
+        int | None, typer.Option("--last", metavar="INDEX", min=0, help="Show entries up to this index.")
+    ] = None,
     summary: Annotated[bool, typer.Option("--summary", help="Show the totals only.")] = False,
     config: ConfigOption = None,
 ) -> None:

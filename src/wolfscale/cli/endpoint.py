@@ -1,0 +1,146 @@
+"""Which node a command asks over HTTP, with which token, and what to do when it gives no answer."""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from wolfscale.api.client import Access
+from wolfscale.api.errors import ApiError, EndpointInvalidError, TokenRefusedError
+from wolfscale.cli.configuration import as_command_error
+from wolfscale.cli.exits import CommandError, Exit
+from wolfscale.config import Config, ConfigError, find_config, load, parse_address
+
+DEFAULT_ENDPOINT: Final = "http://127.0.0.1:8080"
+TOKEN_VARIABLE: Final = "WOLFSCALE_TOKEN"
+_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Where a listener on every address is reached from its own machine."""
+
+EndpointOption = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoint",
+        "-e",
+        metavar="URL",
+        envvar="WOLFSCALE_ENDPOINT",
+        help="A node's HTTP side, as in http://host:8080. Default: [api] bind_address as configured.",
+    ),
+]
+TokenFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        readable=True,
+        help="A file that holds the token for a node on another machine. "
+        f"Default: the token in the variable {TOKEN_VARIABLE}.",
+    ),
+]
+AuthorityOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--ca-file",
+        metavar="FILE",
+        envvar="WOLFSCALE_CA_FILE",
+        exists=True,
+        dir_okay=False,
+        readable=True,
+        help="The authority (PEM) that an https node's certificate must come from. Default: the system's.",
+    ),
+]
+
+
+def named_endpoint(endpoint: str | None, config: Path | None) -> str:
+    """The given endpoint, else the one of the node whose configuration this is, else the default one.
+
+    Raises:
+        CommandError: the configuration was named and cannot be used.
+    """
+    if endpoint is not None:
+        return endpoint
+    try:
+        found = config or find_config()
+    except ConfigError:
+        return DEFAULT_ENDPOINT
+    try:
+        return _endpoint_of(load(found))
+    except ConfigError as error:
+        # Who may not read the secrets that the configuration names may still ask the node how it is.
+        address = _bind_address(found)
+        if address is not None:
+            return _url(address)
+        if config is not None:
+            raise as_command_error(error) from error
+        return DEFAULT_ENDPOINT
+
+
+def _endpoint_of(config: Config) -> str:
+    if not config.api.enabled:
+        raise CommandError(
+            "this node serves no HTTP: enabled = false in [api]",
+            exit_code=Exit.USAGE,
+            next_step="name another node with --endpoint http://HOST:PORT",
+        )
+    return _url(config.api.bind_address)
+
+
+def _url(bind_address: str) -> str:
+    address = parse_address(bind_address)
+    host = _LOOPBACK.get(address.host, address.host)
+    return f"http://[{host}]:{address.port}" if ":" in host else f"http://{host}:{address.port}"
+
+
+def _bind_address(path: Path) -> str | None:
+    """The address in a configuration that cannot be used as a whole; None when even that cannot be read."""
+    try:
+        address = tomllib.loads(path.read_text(encoding="utf-8"))["api"]["bind_address"]
+        parse_address(address)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+    return str(address)
+
+
+def access(token_file: Path | None, ca_file: Path | None) -> Access:
+    """The token from its file or from `WOLFSCALE_TOKEN`, and the authority.
+
+    Raises:
+        CommandError: what was given is no token.
+    """
+    source, text = TOKEN_VARIABLE, os.environ.get(TOKEN_VARIABLE)
+    if token_file is not None:
+        source, text = str(token_file), token_file.read_text(encoding="utf-8", errors="replace")
+    token = text.strip() if text is not None else ""
+    if token_file is not None and not token:
+        raise CommandError(f"{source} is empty", exit_code=Exit.USAGE, next_step=_TOKENS)
+    if any(character.isspace() or not character.isprintable() for character in token) or not token.isascii():
+        raise CommandError(
+            f"{source} holds more than a token: one word on one line is wanted",
+            exit_code=Exit.USAGE,
+            next_step=_TOKENS,
+        )
+    return Access(token=token or None, ca_file=ca_file)
+
+
+_TOKENS: Final = (
+    "give one of that node's tokens with --token-file FILE or in the variable WOLFSCALE_TOKEN. The node "
+    "wrote them into its data directory at its first start and logged the path; on its own machine none is "
+    "needed"
+)
+
+
+def no_answer(error: ApiError) -> CommandError:
+    """The end of a command that got no answer."""
+    if isinstance(error, TokenRefusedError):
+        return CommandError(str(error), exit_code=Exit.REFUSED, next_step=_TOKENS)
+    if isinstance(error, EndpointInvalidError):
+        return CommandError(str(error), exit_code=Exit.USAGE, next_step="correct --endpoint")
+    return CommandError(
+        str(error),
+        exit_code=Exit.UNREACHABLE,
+        next_step="is the node running (`wolfscale start`), and is this its [api] bind_address? "
+        "Name another node with --endpoint http://HOST:PORT",
+    )
