@@ -28,6 +28,7 @@ from wolfscale.config import (
     parse_address,
     secret_path,
 )
+from wolfscale.config.addresses import reachable_url
 
 PRINTED = """\
 [node]
@@ -519,6 +520,21 @@ def test_advertised_address_is_one_that_peers_can_use() -> None:
     assert advertised_address("0.0.0.0:7400", "db1:7400", []) == "db1:7400"
     assert advertised_address("10.0.0.1:7400", None, []) == "10.0.0.1:7400"
     assert advertised_address("0.0.0.0:7400", None, ["127.0.0.1:7401"]) == "127.0.0.1:7400"
+
+
+@pytest.mark.parametrize(
+    ("bound", "advertised", "expected"),
+    [
+        ("0.0.0.0:8080", "db1:7400", "http://db1:8080"),
+        ("[::]:8080", "[fd00::1]:7400", "http://[fd00::1]:8080"),
+        ("10.0.0.1:8080", "db1:7400", "http://10.0.0.1:8080"),
+        ("127.0.0.1:8080", "127.0.0.1:7400", "http://127.0.0.1:8080"),
+        ("127.0.0.1:8080", "db1:7400", ""),
+        ("localhost:8080", "10.0.0.1:7400", ""),
+    ],
+)
+def test_url_is_given_only_where_others_can_use_it(bound: str, advertised: str, expected: str) -> None:
+    assert reachable_url(bound, advertised) == expected
 
 
 def test_documentation_is_up_to_date() -> None:

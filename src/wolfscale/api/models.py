@@ -122,6 +122,8 @@ class MemberStatus(Shown):
         database: its MariaDB, by its own word.
         applied: how far it has applied, by its own word.
         writable: it takes writes, by its own word.
+        api_url: `http://host:port` of its HTTP side, by its own word; empty when it serves none that
+            other machines can reach.
     """
 
     id: str
@@ -134,6 +136,7 @@ class MemberStatus(Shown):
     database: DatabaseStatus
     applied: AppliedStatus = AppliedStatus()
     writable: bool = False
+    api_url: str = ""
 
 
 class ProxyStatus(Shown):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import msgspec
 import trio
 
 from wolfscale.changes import Changes
@@ -18,10 +19,16 @@ FRESH_SECONDS = 5.0
 
 
 class NodeCluster:
-    """Adapts one `Node`; holds no state of its own but the last notice."""
+    """Adapts one `Node`; holds no state of its own but the last notice.
 
-    def __init__(self, node: Node) -> None:
+    Args:
+        node: what is adapted.
+        api_url: goes out with each notice.
+    """
+
+    def __init__(self, node: Node, *, api_url: str = "") -> None:
         self._node = node
+        self._api_url = api_url
         self._decoded: dict[bytes, MemberNotice] = {}
 
     @property
@@ -111,8 +118,8 @@ class NodeCluster:
             return
 
     def publish(self, notice: MemberNotice) -> None:
-        """Tell the peers about this member's database."""
-        self._node.publish(encode_notice(notice))
+        """Tell the peers about this member's database, and where its HTTP side is."""
+        self._node.publish(encode_notice(msgspec.structs.replace(notice, api_url=self._api_url)))
 
     async def open_clone(self, donor: Peer) -> trio.abc.Stream:
         """Open a clone stream to a peer."""

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import trio
 
 from wolfscale import logs
@@ -144,7 +145,7 @@ def _database_parts(config: Config, node: Node, account: Account) -> DatabasePar
         after_not_plain=after_not_plain,
     )
     lifecycle = Lifecycle(
-        cluster=NodeCluster(node),
+        cluster=NodeCluster(node, api_url=config.api_url()),
         database=database,
         records=records,
         feed=feed,
@@ -181,6 +182,7 @@ class _Member:
         note: Path,
     ) -> None:
         self._config = config
+        self._api_url = config.api_url()
         self._note = note
         self._storage = storage
         self._node = node
@@ -241,7 +243,7 @@ class _Member:
 
     async def _be_witness(self) -> None:
         """A witness has no data to wait for: it says so, and asks for its vote."""
-        cluster = NodeCluster(self._node)
+        cluster = NodeCluster(self._node, api_url=self._api_url)
         cluster.publish(self._notice())
         while not cluster.is_voter:
             try:
@@ -320,8 +322,8 @@ class _Member:
 
     def _notice(self) -> MemberNotice:
         if self._parts is None:
-            return MemberNotice(state=DatabaseState.NONE)
-        return self._parts.lifecycle.notice()
+            return MemberNotice(state=DatabaseState.NONE, api_url=self._api_url)
+        return msgspec.structs.replace(self._parts.lifecycle.notice(), api_url=self._api_url)
 
     def _proxy_status(self) -> ProxyStatus | None:
         return self._workers.status() if self._workers is not None else None

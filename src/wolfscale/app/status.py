@@ -66,6 +66,7 @@ class NodeStatusSource:
                     database=_database(said),
                     applied=_applied(said),
                     writable=said.writable and said.term == seen.term,
+                    api_url=said.api_url,
                 )
             )
         leader = node.leader

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
-from wolfscale.config.addresses import Address, advertised_address, parse_address
+from wolfscale.config.addresses import Address, advertised_address, parse_address, reachable_url
 
 MINIMUM_SECRET_CHARACTERS = 16
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
@@ -312,3 +312,9 @@ class Config(Section):
     def advertised_address(self) -> str:
         """The `host:port` that the other nodes use; see `addresses.advertised_address`."""
         return advertised_address(self.node.bind_address, self.node.advertise_address, self.cluster.peers)
+
+    def api_url(self) -> str:
+        """Where the other machines reach this node's HTTP side; empty when they cannot."""
+        if not self.api.enabled:
+            return ""
+        return reachable_url(self.api.bind_address, self.advertised_address())

@@ -48,6 +48,8 @@ class MemberNotice(msgspec.Struct, frozen=True, kw_only=True):
         clone: progress while it clones.
         server_version: MariaDB's version; empty when unknown.
         process_id: MariaDB's process id; 0 when it does not run.
+        api_url: where its HTTP side can be reached; empty when nowhere. The node adds it, the database
+            knows nothing of it.
     """
 
     state: DatabaseState = DatabaseState.STOPPED
@@ -62,6 +64,7 @@ class MemberNotice(msgspec.Struct, frozen=True, kw_only=True):
     clone: CloneProgress | None = None
     server_version: str = ""
     process_id: int = 0
+    api_url: str = ""
 
 
 _encoder = msgspec.msgpack.Encoder()
