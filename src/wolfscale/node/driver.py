@@ -8,6 +8,7 @@ state only marks work; one pass of the loop serves everything that was marked in
 import contextlib
 import logging
 import random
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -16,7 +17,9 @@ import trio
 from wolfscale.changes import Changes
 from wolfscale.errors import InvariantError, WolfScaleError
 from wolfscale.node.clock import Ticker
+from wolfscale.node.elections import Elections
 from wolfscale.node.errors import NodeStopped
+from wolfscale.node.statistics import RaftStatistics
 from wolfscale.node.storage import Batch, RaftStorage
 from wolfscale.node.waiters import CommitWaiters, ReadWaiters
 from wolfscale.raft.core import Raft
@@ -69,6 +72,10 @@ class Driver:
         """Why nothing can be written at the moment, which may pass."""
         self.dropped_ticks = 0
         """Ticks that a stall of the process swallowed."""
+        self.statistics = RaftStatistics()
+        self._elections = Elections(self.statistics)
+        # The last index of each proposal that is not committed yet, when it was made, and its entries.
+        self._uncommitted: deque[tuple[int, float, int]] = deque()
         self._tick_interval = tick_interval
         self._patience = tick_interval * config.election_ticks
         self._handed_on_at = float("-inf")
@@ -124,7 +131,11 @@ class Driver:
         """
         self.check_running()
         index = self.raft.propose(datas, term=None if term is None else Term(term))
-        self._proposed_bytes += sum(map(len, datas))
+        size = sum(map(len, datas))
+        self._proposed_bytes += size
+        self.statistics.proposals += len(datas)
+        self.statistics.proposed_bytes += size
+        self._uncommitted.append((index, time.perf_counter(), len(datas)))
         self._work.set()
         return index
 
@@ -289,7 +300,15 @@ class Driver:
         if commit_index > self.commit_index:
             self.commit_index = commit_index
             self._commits.advance(commit_index)
+            self._measure_commits(commit_index)
             self.changes.notify()
+
+    def _measure_commits(self, commit_index: int) -> None:
+        uncommitted = self._uncommitted
+        now = time.perf_counter() if uncommitted else 0.0
+        while uncommitted and uncommitted[0][0] <= commit_index:
+            _, proposed_at, count = uncommitted.popleft()
+            self.statistics.commit_seconds.observe(now - proposed_at, count)
 
     def _take(self, ready: Ready) -> None:
         if ready.entries or ready.base is not None:
@@ -303,6 +322,8 @@ class Driver:
             if role != self._role:
                 self._role = role
                 self._reads.leadership_ended(self.raft.leader)
+                self._uncommitted.clear()
+            self._elections.look(self.raft)
             self._on_role()
             self.changes.notify()
         if ready.needs_persist or self._queue or self._writing_since is not None:

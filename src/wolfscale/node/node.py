@@ -23,6 +23,7 @@ from wolfscale.node.options import TICKS_PER_HEARTBEAT, NodeOptions, advertised_
 from wolfscale.node.read_index import READ_INDEX, ReadIndex
 from wolfscale.node.residence import Residence
 from wolfscale.node.rpc import RpcClient, RpcHandler, RpcServer
+from wolfscale.node.statistics import RaftStatistics
 from wolfscale.node.status import NodeStatus, Notice, build_status
 from wolfscale.node.storage import RaftStorage
 from wolfscale.node.tls import Credentials
@@ -195,6 +196,11 @@ class Node:
     def term_start_committed(self) -> bool:
         """Whether it leads and has committed an entry of its term: it knows everything committed before."""
         return self._driver.raft.term_start_committed
+
+    @property
+    def statistics(self) -> RaftStatistics:
+        """What it has counted since its start."""
+        return self._driver.statistics
 
     # The log
 

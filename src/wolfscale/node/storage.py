@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Protocol
 
 from wolfscale.errors import InvariantError
+from wolfscale.node.measured_files import MeasuredFiles
 from wolfscale.node.recent_entries import RecentEntries
+from wolfscale.node.statistics import DiskStatistics
 from wolfscale.raft.codec import decode_membership, encode_membership
 from wolfscale.raft.errors import BadMessage, LogCompacted
 from wolfscale.raft.types import Entry, EntryKind, HardState, Index, LogBase, Membership, NodeId, Term
@@ -86,8 +88,10 @@ class RaftStorage:
         base: LogBase,
         key_of: Callable[[bytes], int],
         cache_bytes: int,
+        statistics: DiskStatistics,
     ) -> None:
         """Use `open`."""
+        self.statistics = statistics
         self._lock = threading.Lock()
         self._wal = wal
         self._hard_state_file = hard_state_file
@@ -125,7 +129,8 @@ class RaftStorage:
             WalBusy: another process has it open.
             WalError, OSError: the directory cannot be written.
         """
-        files = files or OsFiles()
+        statistics = DiskStatistics()
+        files = MeasuredFiles(files or OsFiles(), statistics)
         files.make_directory(directory)
         hard_state_file = StableFile(files, directory / HARD_STATE_NAME, magic=_HARD_STATE_MAGIC)
         if hard_state_file.read() is None:
@@ -147,6 +152,7 @@ class RaftStorage:
                 base=_base_of(wal, directory),
                 key_of=key_of,
                 cache_bytes=cache_bytes,
+                statistics=statistics,
             )
         except BaseException:
             wal.close()
