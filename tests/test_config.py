@@ -243,6 +243,49 @@ def test_external_database_needs_what_it_needs(lines: str, key: str, expected: s
     assert expected in reason
 
 
+@pytest.mark.parametrize(
+    ("lines", "key", "expected"),
+    [
+        ('database = "shop"\napplication_user = "a"', "application_user", "needs application_password or"),
+        (
+            'application_user = "a"\napplication_password = "x"',
+            "application_user",
+            "`database`, which is missing",
+        ),
+        ('application_password = "x"', "application_password", "application_user, which is missing"),
+        (
+            'database = "shop"\napplication_user = "wolfscale"\napplication_password = "x"',
+            "application_user",
+            "the node's own account",
+        ),
+        (
+            'database = "shop"\napplication_user = "a"\napplication_password = "x"\n'
+            'application_password_file = "/etc/hostname"',
+            "application_password_file",
+            "application_password is given too",
+        ),
+        (
+            'database = "shop"\napplication_user = "a"\napplication_password = ""',
+            "application_password",
+            "must not be empty",
+        ),
+    ],
+)
+def test_application_account_needs_what_it_needs(lines: str, key: str, expected: str) -> None:
+    found, _, reason = only_problem(f'[node]\nid = "a"\n[database]\n{lines}')
+    assert found == f"database.{key}"
+    assert expected in reason
+
+
+def test_application_account_for_an_external_server_is_refused() -> None:
+    found, _, reason = only_problem(
+        '[node]\nid = "a"\n[database]\nhost = "127.0.0.1"\npassword = "x"\ndatabase = "shop"\n'
+        'application_user = "a"\napplication_password = "x"'
+    )
+    assert found == "database.application_user"
+    assert "is for a managed server" in reason
+
+
 def test_external_database_with_commands_has_no_unit() -> None:
     config = read(
         '[node]\nid = "a"\n[database]\nhost = "127.0.0.1"\npassword = "x"\n'

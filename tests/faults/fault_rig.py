@@ -24,6 +24,7 @@ from wolfscale.changes import Changes
 from wolfscale.demo.accounts import ACCOUNT, DATABASE, PASSWORD, account_statements, database_statement
 from wolfscale.errors import InvariantError, WolfScaleError
 from wolfscale.mysql.binlog.gtid import Gtid
+from wolfscale.replication.application import Application
 from wolfscale.replication.clone import serve_clone
 from wolfscale.replication.cluster import Peer
 from wolfscale.replication.feed import Feed
@@ -96,7 +97,7 @@ class Member:
             feed=self.feed,
             feed_login=FEED_LOGIN,
             intents=self.intents,
-            schema=None,
+            application=Application(),
             probe_seconds=PROBE_SECONDS,
             founds=lambda: False,
         )

@@ -34,6 +34,7 @@ from wolfscale.node.node import Node
 from wolfscale.node.options import NodeOptions
 from wolfscale.node.storage import RaftStorage
 from wolfscale.raft.types import Suffrage
+from wolfscale.replication.application import Application
 from wolfscale.replication.clone import serve_clone
 from wolfscale.replication.database import Database
 from wolfscale.replication.entry import sequence_of
@@ -151,7 +152,7 @@ def _database_parts(config: Config, node: Node, account: Account) -> DatabasePar
         feed=feed,
         feed_login=login,
         intents=intents,
-        schema=config.database.database,
+        application=_application(config),
         probe_seconds=config.cluster.election_timeout_ms / 1000,
         founds=lambda: _is_founder(node),
     )
@@ -160,6 +161,16 @@ def _database_parts(config: Config, node: Node, account: Account) -> DatabasePar
         DatabaseAccess(socket_path=server.socket_path, user=account.user, password=account.password),
     )
     return DatabaseParts(database=database, feed=feed, lifecycle=lifecycle, intents=intents)
+
+
+def _application(config: Config) -> Application:
+    database = config.database
+    password = database.application_password
+    return Application(
+        database=database.database,
+        user=database.application_user,
+        password=password.get_secret_value() if password is not None else "",
+    )
 
 
 def _is_founder(node: Node) -> bool:

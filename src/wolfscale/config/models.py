@@ -118,6 +118,17 @@ class DatabaseConfig(Section):
         default=None,
         description="A database that the cluster creates at its first start when it does not exist.",
     )
+    application_user: Text | None = Field(
+        default=None,
+        description="Managed: an account that the cluster creates while it has none but its own, with all "
+        "rights on `database`, for clients from any address.",
+    )
+    application_password: Secret | None = Field(
+        default=None, description="That account's password; this or `application_password_file` is required."
+    )
+    application_password_file: AbsolutePath | None = Field(
+        default=None, description="A file that holds it; a newline at its end is ignored."
+    )
     user: Text = Field(
         default="wolfscale",
         description="The node's own account on the server, the same on all nodes. Managed: the node creates "

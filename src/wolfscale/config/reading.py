@@ -19,7 +19,7 @@ from wolfscale.config.shape import SECTIONS, describe, unknown_key, unknown_sect
 SYSTEM_CONFIG = Path("/etc/wolfscale/wolfscale.toml")
 CONFIG_VARIABLE = "WOLFSCALE_CONFIG"
 _AT_LINE = re.compile(r"\s*\(at line (\d+), column (\d+)\)")
-_SECRET_FILES = (("database", "password"), ("cluster", "secret"))
+_SECRET_FILES = (("database", "password"), ("database", "application_password"), ("cluster", "secret"))
 
 
 def find_config() -> Path:

@@ -10,7 +10,7 @@ from wolfscale.config.models import MINIMUM_SECRET_CHARACTERS, Config
 Key = tuple[str, str]
 _HEARTBEATS_PER_ELECTION = 3
 _EXTERNAL_ONLY = ("socket", "data_dir", "systemd_unit", "start_command", "stop_command", "kill_command")
-_MANAGED_ONLY = ("buffer_pool_mb", "options")
+_MANAGED_ONLY = ("buffer_pool_mb", "options", "application_user")
 _COMMANDS = ("start_command", "stop_command", "kill_command")
 _TLS_FILES = ("tls_cert", "tls_key", "tls_ca")
 
@@ -174,8 +174,44 @@ def _external_database(config: Config) -> Iterator[Conflict]:
         )
 
 
+def _application(config: Config) -> Iterator[Conflict]:
+    database = config.database
+    passwords = ("application_password", "application_password_file")
+    given = [key for key in passwords if getattr(database, key) is not None]
+    if database.application_user is None:
+        for key in given:
+            yield Conflict(
+                key=("database", key),
+                reason="is the password of application_user, which is missing",
+                involves=(("database", "application_user"),),
+            )
+        return
+    if database.application_user == database.user:
+        yield Conflict(
+            key=("database", "application_user"),
+            reason=f"{database.user!r} is the node's own account: give the application another",
+            involves=(("database", "user"),),
+        )
+    if database.database is None:
+        yield Conflict(
+            key=("database", "application_user"),
+            reason="is given all rights on `database`, which is missing",
+            involves=(("database", "database"),),
+        )
+    if not given:
+        yield Conflict(
+            key=("database", "application_user"),
+            reason="needs application_password or application_password_file beside it",
+            involves=tuple(("database", key) for key in passwords),
+        )
+
+
 def _one_source(config: Config) -> Iterator[Conflict]:
-    for section, key in (("database", "password"), ("cluster", "secret")):
+    for section, key in (
+        ("database", "password"),
+        ("database", "application_password"),
+        ("cluster", "secret"),
+    ):
         values = getattr(config, section)
         if getattr(values, key) is not None and getattr(values, f"{key}_file") is not None:
             yield Conflict(
@@ -231,6 +267,7 @@ _RULES: tuple[Callable[[Config], Iterator[Conflict]], ...] = (
     _listeners,
     _database_mode,
     _external_database,
+    _application,
     _one_source,
     _secret,
     _tls,

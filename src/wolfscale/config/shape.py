@@ -39,7 +39,9 @@ _SYNONYMS: Final = {
     "datadir": "data_dir",
     "dir": "data_dir",
 }
-_SECRETS: Final = frozenset({("database", "password"), ("cluster", "secret")})
+_SECRETS: Final = frozenset(
+    {("database", "password"), ("database", "application_password"), ("cluster", "secret")}
+)
 _EXAMPLES: Final = {("node", "id"): 'id = "node-1"'}
 _SIMILARITY = 0.6
 

@@ -490,14 +490,6 @@ class Database:
 
     # ------------------------------------------------------------------ housekeeping
 
-    async def create_schema_if_absent(self, name: str) -> None:
-        """Create an application's schema; only on the primary. Leaves no trace where it exists."""
-        found = await self.value(
-            f"SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name={literal(name)}"
-        )
-        if found == "0":
-            await self.query(f"CREATE DATABASE IF NOT EXISTS {identifier(name)}")
-
     async def session_ids(self) -> set[int]:
         """Return the connection ids of all sessions."""
         rows = (await self.query("SELECT id FROM information_schema.processlist")).rows

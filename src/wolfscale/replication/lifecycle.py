@@ -15,6 +15,7 @@ from wolfscale.changes import Changes
 from wolfscale.errors import InvariantError, WolfScaleError
 from wolfscale.mysql.binlog.gtid import Gtid
 from wolfscale.mysql.errors import ConnectionLost, ServerError
+from wolfscale.replication.application import Application
 from wolfscale.replication.applied import AppliedTracker
 from wolfscale.replication.choice import donor, successor
 from wolfscale.replication.clone import CloneState, receive_clone
@@ -44,6 +45,7 @@ from wolfscale.replication.server import Account
 from wolfscale.replication.server_errors import ServerStartFailed
 from wolfscale.replication.settings import RESERVED_SERVER_ID
 from wolfscale.replication.settle import Settler
+from wolfscale.replication.statistics import LifecycleStatistics
 from wolfscale.replication.surroundings import Surroundings
 
 log = logs.logger(__name__)
@@ -77,7 +79,7 @@ class Lifecycle:
         feed: Feed,
         feed_login: Account,
         intents: IntentMarks,
-        schema: str | None,
+        application: Application,
         probe_seconds: float,
         founds: Callable[[], bool],
     ) -> None:
@@ -87,6 +89,8 @@ class Lifecycle:
         """Notified when this MariaDB has applied more."""
         self.state = DatabaseState.STOPPED
         self.reason = ""
+        self.statistics = LifecycleStatistics()
+        """What happened since the node's start."""
         self._cluster = cluster
         self._database = database
         self._records = records
@@ -100,7 +104,8 @@ class Lifecycle:
             records=records,
             marks=intents,
             intents=self.open_intents,
-            schema=schema,
+            application=application,
+            statistics=self.statistics,
             probe_seconds=probe_seconds,
         )
         self._founds = founds
@@ -302,6 +307,8 @@ class Lifecycle:
             )
         )
         log.warning("the database's role ended", step=step.value, reason=reason)
+        self.statistics.failures += 1
+        self.statistics.clones_failed += step is Step.CLONE
         await self._fence(reason)
         broken = next((error for error in errors if isinstance(error, ReplicaBroken)), None)
         if broken is not None:
@@ -339,6 +346,8 @@ class Lifecycle:
         await settle_recovery(self._database, self._records, outcome)
         self._failed_starts = 0
         seconds = round(trio.current_time() - started, 3)
+        self.statistics.recoveries += 1
+        self.statistics.recovery_seconds += seconds
         log.info("MariaDB recovered", position=outcome.gtid or "none", index=outcome.index, seconds=seconds)
         await self._attach()
 
@@ -398,9 +407,12 @@ class Lifecycle:
                 self._writable_term = term
                 self._become(DatabaseState.PRIMARY)
                 seconds = round(trio.current_time() - started, 3)
+                self.statistics.promotions += 1
+                self.statistics.promotion_seconds += seconds
                 log.info("MariaDB is primary", term=term, seconds=seconds)
-                await role.create_schema()
+                await role.create_missing()
                 await self.changes.wait_until(lambda: self._stepping_down)
+                stepped_down = trio.current_time()
                 self._writable_term = 0
                 self._become(DatabaseState.DEMOTING)
                 with trio.move_on_after(STEP_DOWN_SECONDS):
@@ -415,6 +427,9 @@ class Lifecycle:
             await role.end(drained)
             self._tenure = None
             await self._attach()
+            seconds = round(trio.current_time() - stepped_down, 3)
+            self.statistics.demotions_planned += 1
+            log.info("MariaDB is primary no longer, as planned", term=term, seconds=seconds)
             async with self._as_replica():
                 await self._hand_over()
         elif self._tenure is not None:
@@ -448,6 +463,7 @@ class Lifecycle:
     async def _fence(self, reason: str) -> None:
         """Kill the server, whatever it is doing: what waited for an acknowledgement is undone by recovery."""
         if self._tenure is not None:
+            self.statistics.demotions_forced += 1
             log.info("fencing MariaDB", term=self._tenure, reason=reason)
         await self._database.kill()
         self._tenure = None
@@ -475,6 +491,9 @@ class Lifecycle:
             if self.state is DatabaseState.CLONING:
                 self._become(DatabaseState.CLONE_NEEDED, self.reason)
         seconds = round(trio.current_time() - started, 3)
+        self.statistics.clones += 1
+        self.statistics.clone_bytes += progress.received_bytes
+        self.statistics.clone_seconds += seconds
         log.info("cloned", donor=giver.name, bytes=progress.received_bytes, seconds=seconds)
         self._clone_needed = None
         self._become(DatabaseState.STOPPED)

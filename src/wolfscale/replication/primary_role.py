@@ -4,6 +4,7 @@ import trio
 
 from wolfscale.mysql.binlog.events import Statement
 from wolfscale.mysql.binlog.gtid import Gtid
+from wolfscale.replication.application import create_missing
 from wolfscale.replication.capture import Capture
 from wolfscale.replication.decision import Position
 from wolfscale.replication.errors import Diverged
@@ -44,6 +45,7 @@ class PrimaryRole:
                 term=self._term,
                 start=start,
                 after_not_plain=self._after_not_plain,
+                statistics=around.statistics.capture,
             )
             nursery.start_soon(self._capture.run)
             return self._capture
@@ -59,10 +61,15 @@ class PrimaryRole:
         nursery.start_soon(self._watch_progress, capture)
         nursery.start_soon(around.intents.sweep)
 
-    async def create_schema(self) -> None:
-        """Create the application's schema that the configuration names, when it does not exist."""
-        if self._surroundings.schema is not None:
-            await self._surroundings.database.create_schema_if_absent(self._surroundings.schema)
+    async def create_missing(self) -> None:
+        """Create the application's database and first account that the configuration names.
+
+        Raises:
+            ConnectionLost: the server is gone.
+            OSError: the disk failed.
+        """
+        around = self._surroundings
+        await create_missing(around.database, around.intents, around.application)
 
     async def drain(self) -> Position:
         """Stop writes and let what is in flight end; returns where the primary stopped.

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+from wolfscale.replication.application import Application
 from wolfscale.replication.cluster import Cluster
 from wolfscale.replication.database import Database
 from wolfscale.replication.intents import IntentMarks
 from wolfscale.replication.open_intents import OpenIntents
 from wolfscale.replication.record import RecordStore
+from wolfscale.replication.statistics import LifecycleStatistics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +21,8 @@ class Surroundings:
         records: the node's durable record of it.
         marks: the intent marks on the disk.
         intents: which sessions they stand for.
-        schema: an application's schema that the primary creates when it does not exist.
+        application: what the primary creates when it does not exist.
+        statistics: what is counted.
         probe_seconds: silence after which a primary must prove that it makes progress, and the time it has.
     """
 
@@ -28,5 +31,6 @@ class Surroundings:
     records: RecordStore
     marks: IntentMarks
     intents: OpenIntents
-    schema: str | None
+    application: Application
+    statistics: LifecycleStatistics
     probe_seconds: float
