@@ -9,6 +9,7 @@ A connection that breaks is opened again from the last acknowledged GTID. The pr
 second time, with the request for an ACK; groups that the log holds already are not proposed again.
 """
 
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 
@@ -72,6 +73,7 @@ class Capture:
         start: Gtid | None,
         after_not_plain: AfterNotPlain | None = None,
         unpersisted_limit_bytes: int = UNPERSISTED_LIMIT_BYTES,
+        statistics: CaptureStatistics | None = None,
     ) -> None:
         """Prepare; nothing is connected.
 
@@ -84,9 +86,10 @@ class Capture:
             after_not_plain: awaited after the ACK of each group that is no plain transaction, in order, one
                 at a time; later groups are captured and acknowledged meanwhile.
             unpersisted_limit_bytes: how much may wait for the node's disk.
+            statistics: counted on, where captures before this one have counted.
         """
         self.changes = Changes()
-        self.statistics = CaptureStatistics()
+        self.statistics = statistics or CaptureStatistics()
         self._connect = connect
         self._log = log
         self._term = term
@@ -295,8 +298,10 @@ class Capture:
             newest: CapturedGroup | None = None
             flagged: CapturedGroup | None = None
             not_plain: list[CapturedGroup] = []
+            read_at: list[float] = []
             while waiting and waiting[0][0].index <= commit_index:
-                newest, wants_answer = waiting.popleft()
+                newest, wants_answer, at = waiting.popleft()
+                read_at.append(at)
                 flagged = newest if wants_answer else flagged
                 if not newest.plain:
                     not_plain.append(newest)
@@ -308,6 +313,9 @@ class Capture:
             if flagged is not None:
                 await dump.acknowledge(flagged)
                 self.statistics.acknowledgements += 1
+            now = time.perf_counter()
+            for at in read_at:
+                self.statistics.ack_seconds.observe(now - at)
             self._on_acknowledged(newest, not_plain)
 
     async def _wait_committed(self, index: int) -> None:
@@ -342,14 +350,15 @@ class _Dump:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self.waiting: deque[tuple[CapturedGroup, bool]] = deque()
+        # With each group whether it wants an answer, and when its end came.
+        self.waiting: deque[tuple[CapturedGroup, bool, float]] = deque()
         self.arrived = Changes()
         self.skips = False
         self._writing = trio.Lock()
 
     def queue(self, group: CapturedGroup, end: GroupEnd) -> None:
         """Have a group acknowledged once it is committed."""
-        self.waiting.append((group, end.acknowledge))
+        self.waiting.append((group, end.acknowledge, time.perf_counter()))
         self.arrived.notify()
 
     async def acknowledge(self, group: CapturedGroup) -> None:

@@ -1,7 +1,8 @@
 """What a capture has done: the groups that it gave to the log, and its counters."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from wolfscale.histogram import Histogram
 from wolfscale.mysql.binlog.events import Statement
 from wolfscale.mysql.binlog.groups import GroupEnd, GroupSlice
 from wolfscale.mysql.binlog.gtid import Gtid
@@ -42,6 +43,7 @@ class CaptureStatistics:
         acknowledgements: ACKs sent.
         ends_by_flag: groups whose end only the primary's flag told.
         pauses: times that reading waited for the node's disk.
+        ack_seconds: from a group's end on the wire to its ACK, for each group.
     """
 
     connections: int = 0
@@ -53,6 +55,7 @@ class CaptureStatistics:
     acknowledgements: int = 0
     ends_by_flag: int = 0
     pauses: int = 0
+    ack_seconds: Histogram = field(default_factory=Histogram)
 
 
 def captured_group(piece: GroupSlice, end: GroupEnd, index: int) -> CapturedGroup:

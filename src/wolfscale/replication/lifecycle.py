@@ -392,7 +392,7 @@ class Lifecycle:
     async def _lead(self) -> None:
         """Be the primary of the current term until it ends, a fault, or a planned hand-over."""
         term = self._cluster.term
-        started = trio.current_time()
+        started = stepped_down = trio.current_time()
         drained: Position | None = None
         try:
             async with trio.open_nursery() as nursery:
