@@ -34,7 +34,11 @@ def command(
             try:
                 parse_address(address)
             except ValueError as error:
-                raise CommandError(f"{option} {address!r} {error}", exit_code=Exit.USAGE) from error
+                raise CommandError(
+                    f"{option} {address!r} {error}",
+                    exit_code=Exit.USAGE,
+                    next_step="write host and port, as in --listen 0.0.0.0:3307 --peer db1:7400",
+                ) from error
     settings = read(config)
     peers = tuple(peer) if peer else settings.cluster.peers
     if not peers:

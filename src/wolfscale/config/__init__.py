@@ -7,10 +7,11 @@ it names.
 
 Public API: `load`, `parse`, `find_config`, `Config` and its sections, `Durability`, `DatabaseMode`,
 `ConfigError`, `InvalidConfigError`, `SecretMissingError`, `Address`, `parse_address`, `advertised_address`,
-`find_secret`, `make_secret`, `secret_path`, `configuration_reference`.
+`find_secret`, `make_secret`, `secret_path`, `commented_document`, `toml_value`, `configuration_reference`.
 """
 
 from wolfscale.config.addresses import Address, advertised_address, parse_address
+from wolfscale.config.document import commented_document, toml_value
 from wolfscale.config.errors import ConfigError, InvalidConfigError, SecretMissingError
 from wolfscale.config.models import (
     ApiConfig,
@@ -42,6 +43,7 @@ __all__ = [
     "SecretMissingError",
     "WalConfig",
     "advertised_address",
+    "commented_document",
     "configuration_reference",
     "find_config",
     "find_secret",
@@ -50,4 +52,5 @@ __all__ = [
     "parse",
     "parse_address",
     "secret_path",
+    "toml_value",
 ]
