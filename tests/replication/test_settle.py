@@ -1,5 +1,6 @@
 """Settling: what is recorded was read a round earlier, and marks are on the disk when they must be."""
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -11,6 +12,7 @@ import trio.testing
 from wolfscale.mysql.binlog.gtid import Gtid
 from wolfscale.replication import settle as settle_module
 from wolfscale.replication.database import Database
+from wolfscale.replication.errors import WritebackLost
 from wolfscale.replication.intents import IntentMarks
 from wolfscale.replication.record import BinlogPosition, RecordStore, Settled, Unsettled
 from wolfscale.replication.settle import Settler, primary_position, replica_position
@@ -235,3 +237,43 @@ async def test_cancelled_intent_counts_for_nothing(tmp_path: Path) -> None:
         scope.cancel()
         await intents.begin("DDL")
     assert intents.active == 0
+
+
+async def test_settler_never_vouches_for_anything_after_a_sync_that_failed(
+    database: FakeDatabase, tmp_path: Path
+) -> None:
+    store = RecordStore.open(tmp_path / "record")
+    settler, _ = _replica(database, store)
+    database.applied = 1
+    await settler.settle()
+
+    def fail() -> None:
+        database.on_sync = lambda: None
+        raise OSError(errno.EIO, "Input/output error")
+
+    database.on_sync = fail
+    database.applied = 2
+    for _ in range(3):
+        with pytest.raises(WritebackLost, match="check the disk"):
+            await settler.settle()
+    with pytest.raises(WritebackLost):
+        await settler.after_not_plain(Gtid(domain=0, server_id=7, sequence=2), 20)
+    assert store.current.settled == Settled()
+
+
+async def test_settler_goes_on_after_a_full_disk(database: FakeDatabase, tmp_path: Path) -> None:
+    store = RecordStore.open(tmp_path / "record")
+    settler, _ = _replica(database, store)
+
+    def fail() -> None:
+        database.on_sync = lambda: None
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    database.on_sync = fail
+    database.applied = 1
+    with pytest.raises(OSError, match="No space left"):
+        await settler.settle()
+    database.applied = 2
+    await settler.settle()
+    await settler.settle()
+    assert store.current.settled == _at(2)

@@ -1,5 +1,7 @@
 """What can go wrong between a MariaDB server and the log."""
 
+from pathlib import Path
+
 from wolfscale.errors import WolfScaleError
 from wolfscale.mysql.binlog.gtid import Gtid
 
@@ -68,3 +70,20 @@ class DatabaseUnavailable(ReplicationError):
 
 class FragmentDamaged(ReplicationError):
     """An entry of the log is no fragment of an event group; all nodes must run compatible versions."""
+
+
+class WritebackLost(ReplicationError):
+    """The disk lost writes of MariaDB's data: nothing that is in it can be vouched for.
+
+    The kernel tells of it once, drops what was lost, and later syncs succeed as if nothing had been.
+
+    Attributes:
+        directory: MariaDB's data directory.
+    """
+
+    def __init__(self, directory: Path, why: str) -> None:
+        super().__init__(
+            f"the disk under {directory} failed to take MariaDB's writes ({why}), so that its data is to be "
+            "replaced by a copy of a peer's: check the disk"
+        )
+        self.directory = directory

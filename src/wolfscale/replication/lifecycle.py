@@ -5,6 +5,7 @@ One way in, one way out: every server boots through recovery as a replica; a lea
 that belong to a role live in a nursery that ends with the role.
 """
 
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -22,6 +23,7 @@ from wolfscale.replication.clone import CloneState, receive_clone
 from wolfscale.replication.cluster import Cluster
 from wolfscale.replication.database import Database
 from wolfscale.replication.decision import CloneNeeded, CloneReason, LogBehind, Position, decide
+from wolfscale.replication.errors import WritebackLost
 from wolfscale.replication.evidence import CommittedLog
 from wolfscale.replication.feed import Feed
 from wolfscale.replication.filesystem import describe_fault
@@ -199,8 +201,9 @@ class Lifecycle:
         """The feed's word that it has served it: returns when the group is applied and settled."""
         try:
             await self._until_written(lambda settler: settler.after_not_plain(gtid, index))
-        except (ServerError, ConnectionLost):
-            # The server is gone and with it the connection that was served; nothing may follow on it.
+        except (ServerError, ConnectionLost, WritebackLost):
+            # The server is gone, or about to be, and with it the connection that was served; nothing may
+            # follow on it. What the disk lost, the settler's own next round finds too.
             await trio.sleep_forever()
 
     async def _until_written(self, write: Callable[[Settler], Awaitable[None]]) -> None:
@@ -310,6 +313,11 @@ class Lifecycle:
         self.statistics.failures += 1
         self.statistics.clones_failed += step is Step.CLONE
         await self._fence(reason)
+        lost = next((error for error in errors if isinstance(error, WritebackLost)), None)
+        if lost is not None:
+            # Recovery asks for a clone then. What cannot be written now is written with the next change.
+            with contextlib.suppress(OSError):
+                await self._records.update(intent=str(lost))
         broken = next((error for error in errors if isinstance(error, ReplicaBroken)), None)
         if broken is not None:
             self._needs_clone(CloneNeeded(reason=CloneReason.DIVERGED, detail=str(broken)))

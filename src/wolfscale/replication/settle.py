@@ -9,6 +9,7 @@ replica is given such a group alone, with a mark on the disk; on a primary the i
 before the statement is sent, and is lifted by the first round that begins after it has ended.
 """
 
+import errno
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -16,6 +17,7 @@ import trio
 from wolfscale import logs
 from wolfscale.mysql.binlog.gtid import Gtid
 from wolfscale.replication.database import Database
+from wolfscale.replication.errors import WritebackLost
 from wolfscale.replication.filesystem import sync_file_system
 from wolfscale.replication.intents import IntentMarks
 from wolfscale.replication.record import BinlogPosition, RecordStore, Settled, Unsettled
@@ -25,6 +27,9 @@ log = logs.logger(__name__)
 
 ROUND_SECONDS = 1.0
 POLL_SECONDS = 0.005
+
+_PASSING = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Nothing is lost by them: the data waits in memory until there is room."""
 
 PositionReader = Callable[[], Awaitable[Settled | None]]
 """Reads a position that is committed in the engine; None while there is none to vouch for."""
@@ -51,13 +56,15 @@ class Settler:
         self._lock = trio.Lock()
         self._previous: Settled | None = None
         self._first_kept_file = ""
+        self._lost: WritebackLost | None = None
 
     async def run(self) -> None:
         """Settle about once a second until cancelled.
 
         Raises:
             ServerError, ConnectionLost: the server refused or is gone.
-            OSError: the disk failed.
+            WritebackLost: the disk lost writes.
+            OSError: the disk is full, or the record cannot be written.
         """
         while True:
             await self.settle()
@@ -68,7 +75,8 @@ class Settler:
 
         Raises:
             ServerError, ConnectionLost: the server refused or is gone.
-            OSError: the disk failed.
+            WritebackLost: the disk lost writes.
+            OSError: the disk is full, or the record cannot be written.
         """
         await self._round(at_once=False)
 
@@ -77,7 +85,8 @@ class Settler:
 
         Raises:
             ServerError, ConnectionLost: the server refused or is gone.
-            OSError: the disk failed.
+            WritebackLost: the disk lost writes.
+            OSError: the disk is full, or the record cannot be written.
         """
         while True:
             position = await self._read()
@@ -99,7 +108,8 @@ class Settler:
 
         Raises:
             ServerError, ConnectionLost: the server refused or is gone.
-            OSError: the disk failed.
+            WritebackLost: the disk lost writes.
+            OSError: the disk is full, or the record cannot be written.
         """
         await self.settle_now(gtid.sequence)
         # The position is this very group's, since nothing was sent after it.
@@ -115,13 +125,26 @@ class Settler:
             if settled is None and liftable is None and position == self._previous:
                 return
             await self._database.flush_engine_logs()
-            await sync_file_system(self._database.data_directory)
+            await self._sync()
             self._previous = position
             if settled is not None:
                 await self._store.update(settled=settled)
                 await self._purge(settled.binlog)
             if liftable is not None:
                 await self._intents.lift(liftable)
+
+    async def _sync(self) -> None:
+        """Sync the data; one that failed is never tried again, since it would succeed without them."""
+        directory = self._database.data_directory
+        if self._lost is None:
+            try:
+                await sync_file_system(directory)
+            except OSError as error:
+                if error.errno in _PASSING:
+                    raise
+                self._lost = WritebackLost(directory, error.strerror or str(error))
+        if self._lost is not None:
+            raise self._lost
 
     async def _purge(self, settled: BinlogPosition | None) -> None:
         """Delete binlog files that the log has made superfluous; recovery reads from the settled one on."""
