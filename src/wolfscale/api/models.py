@@ -77,11 +77,13 @@ class LogStatus(Shown):
         first_index: the oldest entry that is still there.
         last_index: the newest entry, committed or not.
         commit_index: the newest entry that a majority holds, as far as this node knows.
+        problem: why nothing can be written to it at the moment; empty when it can.
     """
 
     first_index: int = 0
     last_index: int = 0
     commit_index: int = 0
+    problem: str = ""
 
 
 class AppliedStatus(Shown):
@@ -108,6 +110,26 @@ class LeaderStatus(Shown):
     address: str
 
 
+class HostStatus(Shown):
+    """The machine and the process that a member runs on, by its own word.
+
+    Attributes:
+        version: WolfScale's version; empty when unknown.
+        disk_total_bytes: size of the file system that holds its data directory; 0 when unknown.
+        disk_free_bytes: what is left of it.
+        fsync: its log is synced before anything is promised.
+        certificate_ends: when its first given certificate expires, in seconds since 1970; 0: it was given none.
+        clock_offset_seconds: how far its clock is ahead of the answering node's, to a fraction of a second.
+    """
+
+    version: str = ""
+    disk_total_bytes: int = 0
+    disk_free_bytes: int = 0
+    fsync: bool = True
+    certificate_ends: float = 0.0
+    clock_offset_seconds: float = 0.0
+
+
 class MemberStatus(Shown):
     """A member as the answering node knows it: from Raft, and from what the member says of itself.
 
@@ -118,12 +140,14 @@ class MemberStatus(Shown):
         address: `host:port` of its peer port.
         suffrage: voter, learner or witness.
         alive: heard from recently.
+        silent_seconds: how long ago it was last heard from; None when never.
         match_index: the newest entry that it surely holds; known by the leader only, else 0.
         database: its MariaDB, by its own word.
         applied: how far it has applied, by its own word.
         writable: it takes writes, by its own word.
         api_url: `http://host:port` of its HTTP side, by its own word; empty when it serves none that
             other machines can reach.
+        host: the machine that it runs on, by its own word.
     """
 
     id: str
@@ -132,11 +156,13 @@ class MemberStatus(Shown):
     address: str
     suffrage: str
     alive: bool
+    silent_seconds: float | None = None
     match_index: int = 0
     database: DatabaseStatus
     applied: AppliedStatus = AppliedStatus()
     writable: bool = False
     api_url: str = ""
+    host: HostStatus = HostStatus()
 
 
 class ProxyStatus(Shown):

@@ -1,8 +1,7 @@
 """The node as replication sees it: `replication.cluster.Cluster` over `node.Node`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-import msgspec
 import trio
 
 from wolfscale.changes import Changes
@@ -23,12 +22,14 @@ class NodeCluster:
 
     Args:
         node: what is adapted.
-        api_url: goes out with each notice.
+        complete: adds to a notice what the database does not know.
     """
 
-    def __init__(self, node: Node, *, api_url: str = "") -> None:
+    def __init__(
+        self, node: Node, *, complete: Callable[[MemberNotice], MemberNotice] = lambda notice: notice
+    ) -> None:
         self._node = node
-        self._api_url = api_url
+        self._complete = complete
         self._decoded: dict[bytes, MemberNotice] = {}
 
     @property
@@ -119,7 +120,7 @@ class NodeCluster:
 
     def publish(self, notice: MemberNotice) -> None:
         """Tell the peers about this member's database, and where its HTTP side is."""
-        self._node.publish(encode_notice(msgspec.structs.replace(notice, api_url=self._api_url)))
+        self._node.publish(encode_notice(self._complete(notice)))
 
     async def open_clone(self, donor: Peer) -> trio.abc.Stream:
         """Open a clone stream to a peer."""

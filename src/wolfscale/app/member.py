@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import trio
 
 from wolfscale import logs
@@ -17,6 +16,7 @@ from wolfscale.api.models import ProxyStatus
 from wolfscale.api.server import bind_http, serve_http
 from wolfscale.api.services import Services
 from wolfscale.app.admin import DatabaseAccess, save_database_access
+from wolfscale.app.announcement import Announcement
 from wolfscale.app.cluster import NodeCluster
 from wolfscale.app.database import build_server
 from wolfscale.app.founding import check_not_founded_before, keep_note
@@ -40,8 +40,8 @@ from wolfscale.replication.database import Database
 from wolfscale.replication.entry import sequence_of
 from wolfscale.replication.feed import Feed
 from wolfscale.replication.intents import IntentMarks
-from wolfscale.replication.lifecycle import Lifecycle
-from wolfscale.replication.notice import MemberNotice
+from wolfscale.replication.lifecycle import PUBLISH_SECONDS, Lifecycle
+from wolfscale.replication.notice import MemberNotice, encode_notice
 from wolfscale.replication.positions import newest_group
 from wolfscale.replication.record import RecordStore
 from wolfscale.replication.roles import DatabaseState
@@ -116,14 +116,17 @@ async def _run(config: Config, bootstrap: bool, note: Path) -> int:
     )
     account = node_account(config, secret.value)
     logs.hide(account.password)
-    parts = _database_parts(config, node, account)
+    announcement = Announcement(config)
+    parts = _database_parts(config, node, account, announcement)
     try:
-        return await _Member(config, node, storage, parts, secret.value, note).run()
+        return await _Member(config, node, storage, parts, announcement, secret.value, note).run()
     finally:
         storage.close()
 
 
-def _database_parts(config: Config, node: Node, account: Account) -> DatabaseParts | None:
+def _database_parts(
+    config: Config, node: Node, account: Account, announcement: Announcement
+) -> DatabaseParts | None:
     server = build_server(config, account)
     if server is None:
         return None
@@ -146,7 +149,7 @@ def _database_parts(config: Config, node: Node, account: Account) -> DatabasePar
         after_not_plain=after_not_plain,
     )
     lifecycle = Lifecycle(
-        cluster=NodeCluster(node, api_url=config.api_url()),
+        cluster=NodeCluster(node, complete=announcement.complete),
         database=database,
         records=records,
         feed=feed,
@@ -189,11 +192,12 @@ class _Member:
         node: Node,
         storage: RaftStorage,
         parts: DatabaseParts | None,
+        announcement: Announcement,
         secret: bytes,
         note: Path,
     ) -> None:
         self._config = config
-        self._api_url = config.api_url()
+        self._announcement = announcement
         self._note = note
         self._storage = storage
         self._node = node
@@ -236,6 +240,7 @@ class _Member:
         nursery.start_soon(keep_note, self._node, self._note)
         if self._parts is None:
             nursery.start_soon(self._be_witness)
+            nursery.start_soon(self._announce_witness)
         lifecycle_scope = trio.CancelScope()
         lifecycle_ended = trio.Event()
         if self._parts is not None:
@@ -254,14 +259,18 @@ class _Member:
 
     async def _be_witness(self) -> None:
         """A witness has no data to wait for: it says so, and asks for its vote."""
-        cluster = NodeCluster(self._node, api_url=self._api_url)
-        cluster.publish(self._notice())
+        cluster = NodeCluster(self._node)
         while not cluster.is_voter:
             try:
                 await cluster.report_ready()
             except WolfScaleError as error:
                 log.info("not a witness yet", reason=str(error))
                 await trio.sleep(RETRY_SECONDS)
+
+    async def _announce_witness(self) -> None:
+        while True:
+            self._node.publish(encode_notice(self._notice()))
+            await trio.sleep(PUBLISH_SECONDS)
 
     async def _run_lifecycle(self, lifecycle: Lifecycle, scope: trio.CancelScope, ended: trio.Event) -> None:
         try:
@@ -333,8 +342,8 @@ class _Member:
 
     def _notice(self) -> MemberNotice:
         if self._parts is None:
-            return MemberNotice(state=DatabaseState.NONE, api_url=self._api_url)
-        return msgspec.structs.replace(self._parts.lifecycle.notice(), api_url=self._api_url)
+            return self._announcement.complete(MemberNotice(state=DatabaseState.NONE))
+        return self._announcement.complete(self._parts.lifecycle.notice())
 
     def _proxy_status(self) -> ProxyStatus | None:
         return self._workers.status() if self._workers is not None else None

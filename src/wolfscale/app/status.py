@@ -11,6 +11,7 @@ from wolfscale.api.models import (
     CloneStatus,
     DatabaseState,
     DatabaseStatus,
+    HostStatus,
     LeaderStatus,
     LogStatus,
     MemberStatus,
@@ -22,7 +23,7 @@ from wolfscale.api.models import (
 from wolfscale.app.cluster import FRESH_SECONDS
 from wolfscale.node.node import Node
 from wolfscale.raft.types import Role, Suffrage
-from wolfscale.replication.notice import MemberNotice, decode_notice
+from wolfscale.replication.notice import HostNotice, MemberNotice, decode_notice
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _ROLES = {
@@ -62,11 +63,13 @@ class NodeStatusSource:
                     address=member.address,
                     suffrage=member.suffrage.name.lower(),
                     alive=member.id == node.id or (member.connected and fresh),
+                    silent_seconds=0.0 if member.id == node.id else _rounded(member.notice_age),
                     match_index=member.match_index or 0,
                     database=_database(said),
                     applied=_applied(said),
                     writable=said.writable and said.term == seen.term,
                     api_url=said.api_url,
+                    host=_host(said.host, member.notice_age if member.id != node.id else 0.0),
                 )
             )
         leader = node.leader
@@ -79,7 +82,10 @@ class NodeStatusSource:
             term=seen.term,
             leader=LeaderStatus(id=leader.id, name=leader.name, address=leader.address) if leader else None,
             log=LogStatus(
-                first_index=seen.first_index, last_index=seen.last_index, commit_index=seen.commit_index
+                first_index=seen.first_index,
+                last_index=seen.last_index,
+                commit_index=seen.commit_index,
+                problem=seen.disk_problem or "",
             ),
             applied=_applied(own),
             database=_database(own),
@@ -93,6 +99,22 @@ class NodeStatusSource:
                 rss_bytes=_resident_bytes(),
             ),
         )
+
+
+def _host(host: HostNotice, age: float | None) -> HostStatus:
+    offset = host.clock - (time.time() - age) if host.clock and age is not None else 0.0
+    return HostStatus(
+        version=host.version,
+        disk_total_bytes=host.disk_total_bytes,
+        disk_free_bytes=host.disk_free_bytes,
+        fsync=host.fsync,
+        certificate_ends=host.certificate_ends,
+        clock_offset_seconds=round(offset, 3),
+    )
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
 
 
 def _role(node: Node) -> RaftRole:

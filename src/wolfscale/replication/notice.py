@@ -32,6 +32,38 @@ class Doubt(IntEnum):
     """It was a replica's and may hold, half done, a group that the log has: that can be done again."""
 
 
+class HostNotice(msgspec.Struct, frozen=True, kw_only=True):
+    """The machine and the process that a member runs on.
+
+    Attributes:
+        version: WolfScale's version; empty when unknown.
+        clock: the machine's clock when this was said, in seconds since 1970; 0 when unknown.
+        disk_total_bytes: size of the file system that holds the data directory; 0 when unknown.
+        disk_free_bytes: what is left of it.
+        fsync: the log is synced before anything is promised.
+        certificate_ends: when its first given certificate expires, in seconds since 1970; 0: it was given none.
+    """
+
+    version: str = ""
+    clock: float = 0.0
+    disk_total_bytes: int = 0
+    disk_free_bytes: int = 0
+    fsync: bool = True
+    certificate_ends: float = 0.0
+
+
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """How long commits took a leader in the last second; None where it made none.
+
+    Attributes:
+        commit_p50_ms: from the log to the commit, the median.
+        commit_p99_ms: what 99 of 100 stayed below.
+    """
+
+    commit_p50_ms: float | None = None
+    commit_p99_ms: float | None = None
+
+
 class MemberNotice(msgspec.Struct, frozen=True, kw_only=True):
     """One member's database as its peers see it.
 
@@ -50,6 +82,8 @@ class MemberNotice(msgspec.Struct, frozen=True, kw_only=True):
         process_id: MariaDB's process id; 0 when it does not run.
         api_url: where its HTTP side can be reached; empty when nowhere. The node adds it, the database
             knows nothing of it.
+        host: likewise, the machine that it runs on.
+        pace: likewise, how fast it commits while it leads.
     """
 
     state: DatabaseState = DatabaseState.STOPPED
@@ -65,6 +99,8 @@ class MemberNotice(msgspec.Struct, frozen=True, kw_only=True):
     server_version: str = ""
     process_id: int = 0
     api_url: str = ""
+    host: HostNotice = HostNotice()
+    pace: Pace = Pace()
 
 
 _encoder = msgspec.msgpack.Encoder()
