@@ -441,6 +441,8 @@ class Lifecycle:
             async with self._as_replica():
                 await self._hand_over()
         elif self._tenure is not None:
+            # Recovered, it may be all that the cluster has: it must be able to become primary again.
+            self._stepping_down = False
             await self._fence("it is no working primary any more")
 
     async def _cancel_at_end_of_term(self, term: int, scope: trio.CancelScope) -> None:
