@@ -35,7 +35,7 @@ def _reason(outcome: object) -> CloneReason | None:
     return outcome.reason if isinstance(outcome, CloneNeeded) else None
 
 
-async def test_fact_8_recovery_of_waiting_commits_undoes_them() -> None:
+async def test_fact_08_recovery_of_waiting_commits_undoes_them() -> None:
     async with fresh_node() as node:
         await node.boot()
         async with node.primary(5) as primary:
