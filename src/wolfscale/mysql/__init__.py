@@ -1,7 +1,7 @@
 """MariaDB's client/server protocol: packets, log-in, commands, results, and an async client.
 
 Knows the bytes, from both ends, and nothing about clusters: who asks what of which server is decided
-elsewhere. Only `transport`, `client` and `server` do input and output (trio streams); the rest are pure
+elsewhere. Only `transport`, `server`, `client` and what builds on it do input and output (trio streams); the rest are pure
 functions and small state machines that are fed bytes. The binary log's events are in
 `wolfscale.mysql.binlog`.
 
@@ -17,6 +17,8 @@ functions and small state machines that are fed bytes. The binary log's events a
 | `results`, `session_track` | OK, ERR, EOF, columns, rows, built and parsed; tracked GTID and schema |
 | `tracker` | `ResponseTracker`: where a response ends and what it said |
 | `transport`, `client` | `PacketStream`; `Connection`, `Result` |
+| `binary`, `prepared_client` | bound values and typed rows; `execute`: one prepared statement on a `Connection` |
+| `session_reset` | `reset_session`: a used connection as good as new |
 | `literals` | `literal`, `identifier`: quoting |
 | `proxy_protocol` | PROXY headers v1 and v2 |
 | `mimic` | typed result sets and character sets, through mysql-mimic (expensive to import) |

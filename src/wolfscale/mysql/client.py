@@ -1,6 +1,8 @@
 """An async client for the node's own work on its MariaDB: text protocol, one statement at a time."""
 
 import errno as oserrors
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import trio
@@ -77,6 +79,17 @@ class Result:
     def mappings(self) -> list[dict[str, str | None]]:
         """The rows as dictionaries by column name."""
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One command and its answer.
+
+    Attributes:
+        over: the answer has been read to its end, so that the connection can be used again.
+    """
+
+    over: bool = False
 
 
 class Connection:
@@ -203,25 +216,18 @@ class Connection:
     async def query_all(self, sql: str | bytes) -> list[Result]:
         """Run statements and give every result; see `query`."""
         text = sql if isinstance(sql, bytes) else sql.encode(errors="surrogateescape")
-        async with self._lock:
-            if self._closed:
-                raise ConnectionLost("the connection is closed")
-            completed = False
-            try:
-                await self.packets.command(bytes((Command.QUERY,)) + text)
-                results = []
-                while True:
-                    outcome = await self._read_result()
-                    if not isinstance(outcome, Result):
-                        completed = True
-                        raise parse_error(outcome)
-                    results.append(outcome)
-                    if not outcome.status & Status.MORE_RESULTS_EXISTS:
-                        completed = True
-                        return results
-            finally:
-                if not completed:
-                    await self._close_forcefully()
+        async with self.exchange() as exchange:
+            await self.packets.command(bytes((Command.QUERY,)) + text)
+            results = []
+            while True:
+                outcome = await self._read_result()
+                if not isinstance(outcome, Result):
+                    exchange.over = True
+                    raise parse_error(outcome)
+                results.append(outcome)
+                if not outcome.status & Status.MORE_RESULTS_EXISTS:
+                    exchange.over = True
+                    return results
 
     async def value(self, sql: str | bytes) -> str | None:
         """The first value of the first row of a statement; None when it is NULL or there is none."""
@@ -233,19 +239,36 @@ class Connection:
         Raises:
             ConnectionLost: it did not.
         """
+        async with self.exchange() as exchange:
+            await self.packets.command(bytes((Command.PING,)))
+            payload = await self.packets.read()
+            exchange.over = True
+        if payload[:1] == b"\xff":
+            raise parse_error(payload)
+
+    @asynccontextmanager
+    async def exchange(self) -> AsyncIterator["Exchange"]:
+        """Have the connection for one command and its answer, on `packets`; used by further commands.
+
+        On the way out the connection is closed unless the answer was declared `over`.
+
+        Raises:
+            ConnectionLost: it is closed already.
+        """
         async with self._lock:
             if self._closed:
                 raise ConnectionLost("the connection is closed")
-            completed = False
+            exchange = Exchange()
             try:
-                await self.packets.command(bytes((Command.PING,)))
-                payload = await self.packets.read()
-                completed = True
+                yield exchange
             finally:
-                if not completed:
-                    await self._close_forcefully()
-        if payload[:1] == b"\xff":
-            raise parse_error(payload)
+                if not exchange.over:
+                    await self.aclose_forcefully()
+
+    async def aclose_forcefully(self) -> None:
+        """Close at once, also while another task waits for an answer: it gets `ConnectionLost`."""
+        self._closed = True
+        await self.packets.aclose_forcefully()
 
     async def aclose(self) -> None:
         """Say good-bye and close; harmless when closed already. Cancelled, it closes at once."""
@@ -265,10 +288,6 @@ class Connection:
 
     async def __aexit__(self, *exception: object) -> None:
         await self.aclose()
-
-    async def _close_forcefully(self) -> None:
-        self._closed = True
-        await self.packets.aclose_forcefully()
 
     async def _read_result(self) -> Result | bytes:
         """One result, or the payload of the error that came instead."""
