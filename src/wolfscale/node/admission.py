@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 import trio
 
+from wolfscale.ids import NODE_NUMBERS
 from wolfscale.node.driver import Driver
 from wolfscale.node.errors import JoinRefused
 from wolfscale.raft.errors import NotLeader
@@ -262,10 +263,25 @@ def _with_joiner(membership: Membership, request: JoinRequest) -> Membership:
             id=NodeId(request.id),
             name=request.name,
             address=request.address,
-            number=membership.next_number,
+            number=next_number(membership),
             suffrage=Suffrage.LEARNER,
         )
     )
+
+
+def next_number(membership: Membership) -> int:
+    """The number of the next new member: never used before, and unlike all present ones in an id's ten bits.
+
+    Raises:
+        JoinRefused: the members have all the ten bits' values.
+    """
+    taken = {member.number % NODE_NUMBERS for member in membership.members}
+    if len(taken) == NODE_NUMBERS:
+        raise JoinRefused(f"the cluster has {NODE_NUMBERS} members, which is the most that it can tell apart")
+    number = membership.next_number
+    while number % NODE_NUMBERS in taken:
+        number += 1
+    return number
 
 
 def _with_suffrage(membership: Membership, id: NodeId, suffrage: Suffrage) -> Membership:

@@ -147,6 +147,12 @@ class Node:
         return member.number if member else self._residence.identity.number
 
     @property
+    def settled_number(self) -> int:
+        """The number that is its own for good, by a committed entry; 0 before, and when it is no member."""
+        known = self.member is not None and not self.removed
+        return self._residence.identity.number if known else 0
+
+    @property
     def address(self) -> str:
         """Where peers reach it; final once `run` has started."""
         return self._residence.address

@@ -162,6 +162,7 @@ class Residence:
     async def _save_number(self, number: int) -> None:
         self.identity = replace(self.identity, number=number)
         await trio.to_thread.run_sync(save_identity, self._options.data_dir, self.identity)
+        self._changes.notify()
 
     async def _join(self, joiner: Joiner) -> None:
         self._set_joining("asking the cluster's nodes")
