@@ -17,6 +17,7 @@ from wolfscale.mysql.errors import ConnectionLost, ServerError
 from wolfscale.proxy.connections import Bounds
 from wolfscale.proxy.listener import Listener
 from wolfscale.proxy.view import View, Views
+from wolfscale.sockets import NonblockingStream, open_unix_stream
 from wolfscale.testing.mariadb import ScratchMariaDB
 
 PASSWORD = "secret"
@@ -111,7 +112,7 @@ class Cluster:
         self.address = ("127.0.0.1", 0)
         self.hold_commits = False
         self.hold_applied = False
-        self.leader_streams: list[trio.SocketStream] = []
+        self.leader_streams: list[NonblockingStream] = []
 
     def change(self, **fields: Any) -> None:
         self.views.update(msgspec.structs.replace(self.views.current, **fields))
@@ -124,8 +125,8 @@ class Cluster:
         self.leader_streams.append(stream)
         return stream
 
-    async def _open(self, path: str, proxy_header: bytes) -> trio.SocketStream:
-        stream = await trio.open_unix_socket(path)
+    async def _open(self, path: str, proxy_header: bytes) -> NonblockingStream:
+        stream = await open_unix_stream(path)
         await stream.send_all(proxy_header)
         return stream
 

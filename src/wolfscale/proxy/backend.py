@@ -20,6 +20,7 @@ from wolfscale.mysql.results import EOF_HEADER, ERROR_HEADER, OK_HEADER, parse_e
 from wolfscale.mysql.tracker import ResponseTracker
 from wolfscale.mysql.transport import PacketStream
 from wolfscale.proxy.view import Views
+from wolfscale.sockets import NonblockingStream
 
 RECEIVE_BYTES = 1 << 15
 """One receive of a response: most fit, and a buffer of this size costs no trip to the kernel's allocator."""
@@ -136,6 +137,15 @@ class BackendConnection:
         self.closed = False
         self.variables: dict[bytes, bytes] = {}
         self.last_gtid = ""
+
+    def is_passable(self, known_entries: int) -> bool:
+        """Whether it knows the session's state and its socket may be used beside its stream."""
+        return (
+            not self.closed
+            and self.known_entries == known_entries
+            and isinstance(self.packets.stream, NonblockingStream)
+            and not self.packets.buffered_bytes
+        )
 
     async def setup(self) -> None:
         """Have it track what the proxy needs to know and, beside the leader, refuse changes of data.

@@ -97,6 +97,19 @@ class Classifier:
         self._remember(cache, key, statement)
         return statement
 
+    def known(self, sql: bytes, mode: LexerMode) -> Statement | None:
+        """What is in the cache of a text that is not prepared; None when it is not there, or has comments."""
+        cached = self._caches.get((mode, False))
+        if cached is None or b"/*" in sql or b"#" in sql or b"--" in sql:
+            return None
+        key = cached[0].sub(rb"\1?", sql)
+        if len(key) > 200:
+            key = _LISTS.sub(b"?+", key)
+        statement = cached[1].get(key)
+        if statement is not None:
+            self.hits += 1
+        return statement
+
     def _remember(self, cache: dict[bytes, Statement], key: bytes, statement: Statement) -> None:
         if statement.cacheable and len(key) <= MAX_KEY_BYTES:
             if len(cache) >= self._entries:

@@ -40,7 +40,7 @@ _IN_TRANS = int(Status.IN_TRANS)
 _AUTOCOMMIT = int(Status.AUTOCOMMIT)
 
 
-_MAY_ROLL_BACK = frozenset({1205, 1213, 1020, 1180, 1181, 1290, 1792, 1969, 1317, 1614})
+MAY_ROLL_BACK = frozenset({1205, 1213, 1020, 1180, 1181, 1290, 1792, 1969, 1317, 1614})
 """Errors after which a transaction may be gone: lock wait, deadlock, snapshot conflict, interruption."""
 
 
@@ -129,6 +129,16 @@ class Executor:
         self._rewrites = not client_capabilities & Capability.SESSION_TRACK
         self._deprecates_eof = bool(client_capabilities & Capability.DEPRECATE_EOF)
         self.memory = SessionMemory(state, facts, first)
+
+    @property
+    def status(self) -> int:
+        """The server status flags that answers of the proxy's own carry."""
+        status = _AUTOCOMMIT if self.facts.autocommit else 0
+        if self.facts.in_transaction:
+            status |= _IN_TRANS
+        if not self.memory.mode.backslash_escapes:
+            status |= int(Status.NO_BACKSLASH_ESCAPES)
+        return status
 
     async def execute(self, statement: Statement, request: Request, sql: bytes = b"") -> None:
         """Run a statement and answer the client.
@@ -266,9 +276,7 @@ class Executor:
                 writer.closed = True
                 if statement.kind is Kind.READ and autocommit:
                     continue
-                in_transaction, self.facts.in_transaction = self.facts.in_transaction, False
-                await self.connections.drop_writer()
-                self._raise_lost(statement, error, in_transaction=in_transaction)
+                await self.on_leader_lost(statement, error)
             if done:
                 return
             # The leader is about to stop being one: nothing was executed, so the next one may.
@@ -279,7 +287,14 @@ class Executor:
             if scope.cancelled_caught:
                 raise NoLeader(self._bounds.leader_seconds, "the leader's MariaDB is read-only")
 
-    def _raise_lost(self, statement: Statement, error: Exception, *, in_transaction: bool) -> None:
+    async def on_leader_lost(self, statement: Statement, error: Exception) -> None:
+        """The leader's connection broke before it answered: say what that means for the client.
+
+        Raises:
+            ProxyError: the transaction is rolled back, or the outcome is unknown.
+        """
+        in_transaction, self.facts.in_transaction = self.facts.in_transaction, False
+        await self.connections.drop_writer()
         if in_transaction and statement.kind in (Kind.READ, Kind.WRITE, Kind.DIAGNOSTICS):
             # Rolled back with its connection. Only a COMMIT, or what commits by itself, may have been done.
             self._statistics.transactions_lost += 1
@@ -355,6 +370,58 @@ class Executor:
         if self._rewrites and (self._deprecates_eof or not statement.one_result) and command in _RESULTS:
             rewriter = Rewriter(connection.capabilities, self._client_capabilities)
         data, sent = await relay_response(connection, self._client, rewriter, whole=request.whole)
+        return await self._answered(
+            connection, statement, request, sql, data, sent=sent, rewriter=rewriter, may_decline=may_decline
+        )
+
+    async def resume(
+        self,
+        connection: BackendConnection,
+        statement: Statement,
+        command: int,
+        data: bytes | bytearray,
+        *,
+        sent: bool,
+        rewriter: Rewriter | None,
+    ) -> None:
+        """Take up a response that the relay engine has begun.
+
+        Args:
+            connection: its tracker has been fed `data`.
+            statement: what was sent.
+            command: its first byte.
+            data: to be sent to the client, nothing before it is missing.
+            sent: whether something came before it.
+            rewriter: has been fed `data` as well.
+
+        Raises: see `execute`.
+        """
+        request = TextRequest(bytes((command,)))
+        try:
+            data, sent = await relay_response(connection, self._client, rewriter, first=data, sent=sent)
+            await self._answered(
+                connection, statement, request, b"", data, sent=sent, rewriter=rewriter, may_decline=False
+            )
+        except (ConnectionLost, RemoteProtocolError) as error:
+            connection.closed = True
+            if sent or not connection.leader:
+                raise PartlySent from error
+            await self.on_leader_lost(statement, error)
+
+    async def _answered(
+        self,
+        connection: BackendConnection,
+        statement: Statement,
+        request: Request,
+        sql: bytes,
+        data: bytes | bytearray,
+        *,
+        sent: bool,
+        rewriter: Rewriter | None,
+        may_decline: bool,
+    ) -> bool:
+        """Do what a response asks for, and send its end; false when it declined."""
+        tracker, command = connection.tracker, request.command
         error = tracker.error
         if error is not None and may_decline and not sent and self._is_declined(connection, error):
             return False
@@ -395,7 +462,7 @@ class Executor:
         if error is None:
             self.facts.in_transaction = bool(status & _IN_TRANS)
             self.facts.autocommit = bool(status & _AUTOCOMMIT)
-        elif self.facts.in_transaction and (statement.intent or error.errno in _MAY_ROLL_BACK):
+        elif self.facts.in_transaction and (statement.intent or error.errno in MAY_ROLL_BACK):
             await self._ask_transaction(writer)
         gtid = tracker.gtid
         if error is None or statement.effects & Effect.PERHAPS_TEMPORARY_TABLES:

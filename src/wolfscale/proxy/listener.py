@@ -15,10 +15,12 @@ from wolfscale.mysql.transport import PacketStream
 from wolfscale.proxy.backend import RECEIVE_BYTES, Backends
 from wolfscale.proxy.classify import Classifier
 from wolfscale.proxy.connections import Bounds
+from wolfscale.proxy.engine import Engine
 from wolfscale.proxy.errors import ProxyError
 from wolfscale.proxy.handshake import LogInRefused, relay_log_in
 from wolfscale.proxy.session import Session
 from wolfscale.proxy.statistics import Statistics
+from wolfscale.sockets import NonblockingListener, NonblockingStream
 
 log = logs.logger(__name__)
 
@@ -65,11 +67,19 @@ class Listener:
             sockets: listening already, non-blocking or not.
             task_status: started when clients may connect.
         """
-        listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(item)) for item in sockets]
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._fence)
-            await nursery.start(trio.serve_listeners, self._on_client, listeners)
-            task_status.started()
+        listeners = [NonblockingListener(item) for item in sockets]
+        engine = Engine(self._backends.views)
+
+        async def on_client(stream: NonblockingStream) -> None:
+            await self._on_client(stream, engine)
+
+        async with trio.open_nursery() as relaying:
+            relaying.start_soon(engine.run)
+            # Sessions end before the engine does.
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._fence)
+                await nursery.start(trio.serve_listeners, on_client, listeners)
+                task_status.started()
 
     async def _fence(self) -> None:
         """After a change of term, cut the connections to old leaders once they have had time to answer."""
@@ -86,7 +96,7 @@ class Listener:
         for session in list(self._sessions.values()):
             await session.connections.fence(term)
 
-    async def _on_client(self, stream: trio.SocketStream) -> None:
+    async def _on_client(self, stream: NonblockingStream, engine: Engine) -> None:
         statistics = self.statistics
         client = PacketStream(stream, receive_bytes=RECEIVE_BYTES)
         if statistics.sessions >= self._max_sessions:
@@ -98,8 +108,8 @@ class Listener:
         statistics.sessions_total += 1
         try:
             with contextlib.suppress(OSError):
-                stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            session = await self._log_in(client, stream)
+                stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            session = await self._log_in(client, stream, engine)
             if session is not None:
                 number = next(self._numbers)
                 self._sessions[number] = session
@@ -117,7 +127,9 @@ class Listener:
             statistics.classified_anew = self._classifier.misses
             await client.aclose_forcefully()
 
-    async def _log_in(self, client: PacketStream, stream: trio.SocketStream) -> Session | None:
+    async def _log_in(
+        self, client: PacketStream, stream: NonblockingStream, engine: Engine
+    ) -> Session | None:
         try:
             with trio.fail_after(self._bounds.log_in_seconds):
                 async with self._log_ins:
@@ -129,6 +141,7 @@ class Listener:
                 classifier=self._classifier,
                 statistics=self.statistics,
                 bounds=self._bounds,
+                engine=engine,
             )
         except LogInRefused:
             pass
@@ -147,7 +160,7 @@ class Listener:
         return None
 
 
-def _proxy_header(stream: trio.SocketStream) -> bytes:
+def _proxy_header(stream: NonblockingStream) -> bytes:
     try:
         if stream.socket.family not in (socket.AF_INET, socket.AF_INET6):
             return build_local()
@@ -162,6 +175,6 @@ async def _tell(
     """Send an error to a client that is not logged in, if it still listens; then say that nothing follows."""
     with contextlib.suppress(ConnectionLost), trio.move_on_after(2):
         await client.write(build_error(errno, sqlstate, message), sequence=sequence)
-        if isinstance(client.stream, trio.SocketStream):
+        if isinstance(client.stream, NonblockingStream):
             with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 await client.stream.send_eof()

@@ -149,6 +149,36 @@ async def prepared_id(connection: BackendConnection, number: int, prepared: Prep
     return own
 
 
+def executed_in_place(data: bytes, prepared: Prepared, connection: BackendConnection) -> bytes | None:
+    """A COM_STMT_EXECUTE packet with the connection's own id in it.
+
+    None when it takes more than that: it is not prepared there, types must be repeated, a cursor is asked
+    for, long data were sent. Nothing is changed then.
+    """
+    number = int.from_bytes(data[5:9], "little")
+    own = connection.statement_ids.get(number)
+    if (
+        own is None
+        or len(data) < 4 + _EXECUTE_HEAD_BYTES
+        or data[9]
+        or prepared.long_data
+        or prepared.failure
+    ):
+        return None
+    count = prepared.parameters
+    if count:
+        flag = 4 + _EXECUTE_HEAD_BYTES + (count + 7) // 8
+        if len(data) <= flag:
+            return None
+        if data[flag]:
+            types = data[flag + 1 : flag + 1 + 2 * count]
+            prepared.types = connection.types_sent[number] = types
+        elif connection.types_sent.get(number) != prepared.types:
+            return None
+    prepared.cursor = None
+    return data if own == number else data[:5] + own.to_bytes(4, "little") + data[9:]
+
+
 class PreparedStatements:
     """The prepared statements of a session."""
 
@@ -192,6 +222,10 @@ class PreparedStatements:
         if request.succeeded:
             self._statements[number] = prepared
             self._last = number
+
+    def find(self, number: bytes) -> Prepared | None:
+        """The statement that the client knows by this id, as it stands in a command."""
+        return self._statements.get(int.from_bytes(number, "little"))
 
     def _find(self, payload: bytes, where: str) -> tuple[int, Prepared]:
         number = statement_id(payload)

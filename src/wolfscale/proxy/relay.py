@@ -107,7 +107,13 @@ def is_lone_ok(data: bytes | bytearray) -> bool:
 
 
 async def relay_response(
-    backend: BackendConnection, client: PacketStream, rewriter: Rewriter | None, *, whole: bool = False
+    backend: BackendConnection,
+    client: PacketStream,
+    rewriter: Rewriter | None,
+    *,
+    whole: bool = False,
+    first: bytes | bytearray | None = None,
+    sent: bool = False,
 ) -> tuple[bytes | bytearray, bool]:
     """Pass a response on up to its last chunk.
 
@@ -116,6 +122,8 @@ async def relay_response(
         client: gets the bytes.
         rewriter: for a client that does not track sessions; None passes bytes as they are.
         whole: hand everything back in one piece, for short responses that are to be changed.
+        first: a chunk that tracker and rewriter have been fed already.
+        sent: whether the client has seen something of the response.
 
     Returns:
         The last chunk, not sent yet, and whether anything has been sent before it.
@@ -127,23 +135,12 @@ async def relay_response(
         ClientGone: the client is.
     """
     tracker = backend.tracker
-    packets = backend.packets
-    sent = False
     collected = bytearray()
     while True:
-        try:
-            data = await packets.receive_raw()
-        except ConnectionLost as error:
-            if sent:
-                raise PartlySent from error
-            raise
-        end = tracker.feed(data)
-        if end < len(data):
-            # Nobody asked for more: the server says that it closes, and why. That is for no one to read.
-            data = data[:end]
-            backend.closed = True
-        if rewriter is not None:
-            data = rewriter.feed(data)
+        if first is not None:
+            data, first = first, None
+        else:
+            data = await _receive(backend, rewriter, sent=sent)
         if collected or (whole and not tracker.done):
             collected += data
             data = collected
@@ -157,6 +154,21 @@ async def relay_response(
             sent = True
         if tracker.awaiting_client:
             await _relay_file(backend, client)
+
+
+async def _receive(backend: BackendConnection, rewriter: Rewriter | None, *, sent: bool) -> bytes | bytearray:
+    try:
+        data = await backend.packets.receive_raw()
+    except ConnectionLost as error:
+        if sent:
+            raise PartlySent from error
+        raise
+    end = backend.tracker.feed(data)
+    if end < len(data):
+        # Nobody asked for more: the server says that it closes, and why. That is for no one to read.
+        data = data[:end]
+        backend.closed = True
+    return data if rewriter is None else rewriter.feed(data)
 
 
 async def _relay_file(backend: BackendConnection, client: PacketStream) -> None:

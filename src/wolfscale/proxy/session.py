@@ -14,6 +14,7 @@ from wolfscale.proxy.backend import Backends
 from wolfscale.proxy.change_user import relay_change_user
 from wolfscale.proxy.classify import MAX_TEXT_BYTES, Classifier
 from wolfscale.proxy.connections import Bounds, Connections
+from wolfscale.proxy.engine import Arrival, Engine, Lane
 from wolfscale.proxy.errors import ProxyError
 from wolfscale.proxy.execution import Executor, TextRequest
 from wolfscale.proxy.handshake import LoggedIn, LogInRefused
@@ -24,9 +25,11 @@ from wolfscale.proxy.prepared import PreparedStatements
 from wolfscale.proxy.refused import ER_NOT_SUPPORTED_YET, REFUSED_STATEMENTS
 from wolfscale.proxy.relay import ClientGone, PartlySent
 from wolfscale.proxy.router import SessionFacts
+from wolfscale.proxy.shortcut import Shortcut
 from wolfscale.proxy.state import SessionState
 from wolfscale.proxy.statement import Effect, Kind, Statement
 from wolfscale.proxy.statistics import Statistics
+from wolfscale.sockets import NonblockingStream
 
 MAX_COMMAND_BYTES = 64 << 20
 """A client's command, in memory until it is sent on; max_allowed_packet is 16 MiB unless set."""
@@ -52,7 +55,19 @@ class Session:
         classifier: Classifier,
         statistics: Statistics,
         bounds: Bounds,
+        engine: Engine | None = None,
     ) -> None:
+        """Begin a session.
+
+        Args:
+            client: logged in.
+            logged_in: what the log-in gave.
+            backends: where the servers are.
+            classifier: the worker's.
+            statistics: the worker's.
+            bounds: how long the session waits.
+            engine: carries what needs none of this task, if the client's stream lets it.
+        """
         self._client = client
         self._capabilities = logged_in.credentials.client_capabilities
         self._backends = backends
@@ -81,6 +96,17 @@ class Session:
             statistics=statistics,
         )
         self._prepared = PreparedStatements(self._executor)
+        self._shortcut = Shortcut(
+            client_capabilities=self._capabilities,
+            executor=self._executor,
+            prepared=self._prepared,
+            classifier=classifier,
+            statistics=statistics,
+            views=backends.views,
+        )
+        self._lane: Lane | None = None
+        if engine is not None and isinstance(client.stream, NonblockingStream):
+            self._lane = Lane(engine, client, self._shortcut)
         self._begin_in(logged_in.database)
         self._facts.autocommit = bool(first.tracker.status & _AUTOCOMMIT)
         first.known_entries = self._state.last_number
@@ -96,12 +122,12 @@ class Session:
         client = self._client
         try:
             while True:
-                payload = client.read_nowait()
-                if payload is None:
-                    payload = await client.read()
-                if payload[:1] == b"\x01":
-                    return
                 try:
+                    payload = client.read_nowait()
+                    if payload is None:
+                        payload = await self._next_command()
+                    if payload[:1] == b"\x01":
+                        return
                     await self._on_command(payload)
                 except ProxyError as error:
                     await self._answer_error(error.errno, error.sqlstate, str(error))
@@ -118,6 +144,30 @@ class Session:
             with trio.CancelScope(shield=True):
                 await self.connections.aclose()
 
+    async def _next_command(self) -> bytes:
+        """The next command that is this task's; the engine carries those before it.
+
+        Raises:
+            ConnectionLost: the client is gone.
+            PartlySent: a response could not be completed.
+            ProxyError: the answer to a command that the engine had begun.
+            ServerError: likewise.
+        """
+        client, lane = self._client, self._lane
+        while lane is not None and not client.buffered_bytes:
+            arrival = await lane.ride()
+            if arrival is Arrival.COMMAND:
+                break
+            if arrival is Arrival.RESPONSE:
+                await self._shortcut.go_on()
+            elif arrival is Arrival.UNKNOWN:
+                await self._shortcut.give_up()
+            elif arrival is Arrival.GONE:
+                raise ConnectionLost("the client is gone")
+            else:
+                raise PartlySent
+        return await client.read()
+
     async def _answer_error(self, errno: int, sqlstate: str, message: str) -> None:
         await self._client.write(build_error(errno, sqlstate, message))
 
@@ -126,12 +176,7 @@ class Session:
             await self._answer_error(errno, sqlstate, message)
 
     async def _answer_ok(self) -> None:
-        status = _AUTOCOMMIT if self._facts.autocommit else 0
-        if self._facts.in_transaction:
-            status |= int(Status.IN_TRANS)
-        if not self._executor.memory.mode.backslash_escapes:
-            status |= int(Status.NO_BACKSLASH_ESCAPES)
-        await self._client.write(build_ok(Ok(status=status), self._capabilities))
+        await self._client.write(build_ok(Ok(status=self._executor.status), self._capabilities))
 
     async def _on_command(self, payload: bytes) -> None:
         if not payload:

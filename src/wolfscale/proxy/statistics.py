@@ -15,6 +15,7 @@ class Statistics:
         refused_connections: turned away because too many were open.
         local_statements: run on the local MariaDB.
         leader_statements: run on the leader's.
+        relayed_statements: of both, those that the relay engine carried without the session's task.
         refused_statements: not let through.
         misjudged_reads: taken for plain reads, refused by the local MariaDB (1290, 1792), run on the leader.
         local_failures: reads that the local MariaDB could not serve, run on the leader.
@@ -33,6 +34,7 @@ class Statistics:
     refused_connections: int = 0
     local_statements: int = 0
     leader_statements: int = 0
+    relayed_statements: int = 0
     refused_statements: int = 0
     misjudged_reads: int = 0
     local_failures: int = 0

@@ -15,6 +15,7 @@ from wolfscale.proxy.connections import Bounds
 from wolfscale.proxy.control import ControlClient
 from wolfscale.proxy.listener import MAX_SESSIONS, Listener
 from wolfscale.proxy.view import View, Views
+from wolfscale.sockets import open_unix_stream
 
 StreamOpener = Callable[[View, bytes], Awaitable[trio.abc.Stream]]
 """Opens a stream to a server, given the newest view and a PROXY header that the server must get first."""
@@ -28,7 +29,7 @@ async def open_local_socket(view: View, proxy_header: bytes) -> trio.abc.Stream:
     """
     if view.database_socket is None:
         raise OSError("this node has no MariaDB of its own")
-    stream = await trio.open_unix_socket(view.database_socket)
+    stream = await open_unix_stream(view.database_socket)
     try:
         await stream.send_all(proxy_header)
     except trio.BrokenResourceError as error:

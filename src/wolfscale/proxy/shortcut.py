@@ -1,0 +1,375 @@
+"""What of a session's traffic needs nothing but passing on: decided here, without input or output.
+
+A `Shortcut` is asked about each command that a client sends and about each chunk of what a server answers. It
+lets through what the session's task would only have passed on: plain reads that go to the local connection as
+it is, statements for the leader's that need nothing before and nothing after, executions of what is prepared
+there, pings. Everything else is the task's: then the shortcut says so, and has changed nothing.
+"""
+
+from enum import Enum, auto
+
+from wolfscale.mysql.constants import Capability, Command, Status
+from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerError
+from wolfscale.mysql.framing import packet
+from wolfscale.mysql.results import Ok, build_ok, rewrite_ok
+from wolfscale.mysql.tracker import ResponseTracker
+from wolfscale.proxy.backend import BackendConnection
+from wolfscale.proxy.classify import Classifier
+from wolfscale.proxy.consistency import sequence_of
+from wolfscale.proxy.execution import (
+    ER_NO_SUCH_TABLE,
+    ER_READ_ONLY_SERVER,
+    MAY_ROLL_BACK,
+    MISJUDGED,
+    Executor,
+)
+from wolfscale.proxy.prepared import PreparedStatements, executed_in_place
+from wolfscale.proxy.relay import Rewriter, is_lone_ok
+from wolfscale.proxy.router import Target, route
+from wolfscale.proxy.statement import Kind, Statement
+from wolfscale.proxy.statistics import Statistics
+from wolfscale.proxy.view import View, Views
+
+_QUERY = int(Command.QUERY)
+_STMT_EXECUTE = int(Command.STMT_EXECUTE)
+_PING = int(Command.PING)
+_IN_TRANS = int(Status.IN_TRANS)
+_AUTOCOMMIT = int(Status.AUTOCOMMIT)
+_STATE_CHANGED = int(Status.SESSION_STATE_CHANGED)
+_NO_BACKSLASH_ESCAPES = int(Status.NO_BACKSLASH_ESCAPES)
+_READ = Kind.READ
+_LEADERS_OWN = frozenset({Kind.READ, Kind.WRITE, Kind.TRANSACTION, Kind.OTHER})
+_A_PLAIN_READ = Statement(kind=Kind.READ, reason="")
+
+
+class Verdict(Enum):
+    """What is to be done."""
+
+    SLOW = auto()
+    """The session's task takes over."""
+    SEND = auto()
+    """Pass on, and more follows."""
+    DONE = auto()
+    """Pass on (to the client), and the command is answered."""
+    HOLD = auto()
+    """Keep the end of the response until the log holds its GTID: ask `release` after each new view."""
+    REPLAY = auto()
+    """Nothing of the response was passed on: the session's task runs the command from the start."""
+    UNKNOWN = auto()
+    """The leader's connection broke before it answered: the session's task knows what to say."""
+    BROKEN = auto()
+    """The connection broke in the middle of a response: the session ends."""
+
+
+SLOW, SEND, DONE, HOLD = Verdict.SLOW, Verdict.SEND, Verdict.DONE, Verdict.HOLD
+REPLAY, UNKNOWN, BROKEN = Verdict.REPLAY, Verdict.UNKNOWN, Verdict.BROKEN
+
+
+class Shortcut:
+    """Decides for one session.
+
+    Attributes:
+        connection: has the command that is under way.
+        statement: that command's.
+        command: its first byte.
+        data: what is to be passed on.
+        sent: whether any of the response was passed on before.
+        rewriter: takes session tracking out of that response; None where nothing needs taking out.
+    """
+
+    __slots__ = (
+        "_capabilities",
+        "_classifier",
+        "_consistency",
+        "_deprecates_eof",
+        "_executor",
+        "_facts",
+        "_leader_reads",
+        "_may_decline",
+        "_memory",
+        "_prepared",
+        "_reader",
+        "_reads_locally",
+        "_rewrites",
+        "_seen",
+        "_state",
+        "_statistics",
+        "_tracker",
+        "_views",
+        "_writer",
+        "command",
+        "connection",
+        "data",
+        "rewriter",
+        "sent",
+        "statement",
+    )
+
+    def __init__(
+        self,
+        *,
+        client_capabilities: int,
+        executor: Executor,
+        prepared: PreparedStatements,
+        classifier: Classifier,
+        statistics: Statistics,
+        views: Views,
+    ) -> None:
+        self._capabilities = client_capabilities
+        self._rewrites = not client_capabilities & Capability.SESSION_TRACK
+        self._deprecates_eof = bool(client_capabilities & Capability.DEPRECATE_EOF)
+        self._executor = executor
+        self._memory = executor.memory
+        self._facts = executor.facts
+        self._state = executor.state
+        self._consistency = executor.consistency
+        self._prepared = prepared
+        self._classifier = classifier
+        self._statistics = statistics
+        self._views = views
+        self._seen: View | None = None
+        self._reads_locally = self._leader_reads = False
+        self._reader: BackendConnection | None = None
+        self._writer: BackendConnection | None = None
+        self._may_decline = False
+        self.connection: BackendConnection | None = None
+        self._tracker: ResponseTracker | None = None
+        self.statement = _A_PLAIN_READ
+        self.command = 0
+        self.data: bytes | bytearray = b""
+        self.sent = False
+        self.rewriter: Rewriter | None = None
+
+    def look_again(self) -> None:
+        """Something may have changed beside the shortcut: the session's task has run, a connection broke."""
+        self._seen = None
+
+    def request(self, data: bytes) -> Verdict:
+        """A command has come.
+
+        Args:
+            data: one whole packet with its header, shorter than `MAX_PACKET_PAYLOAD`.
+
+        Returns:
+            SEND: `data` goes to `connection`; DONE: it is the answer; SLOW.
+        """
+        code = data[4] if len(data) > 4 else -1
+        # A command's number is 0; the session's task puts right what is not.
+        if data[3]:
+            return SLOW
+        if self._views.current is not self._seen:
+            self._look()
+        if code == _QUERY:
+            memory = self._memory
+            if memory.character_set:
+                return SLOW
+            statement = self._classifier.known(data[5:], memory.mode)
+            if statement is None:
+                return SLOW
+            connection = self._connection_for(statement)
+            if connection is None:
+                return SLOW
+            self.data = data
+        elif code == _STMT_EXECUTE:
+            prepared = self._prepared.find(data[5:9])
+            if prepared is None:
+                return SLOW
+            statement = prepared.statement
+            connection = self._connection_for(statement)
+            if connection is None:
+                return SLOW
+            executed = executed_in_place(data, prepared, connection)
+            if executed is None:
+                return SLOW
+            self.data = executed
+        elif code == _PING and len(data) == 5:
+            return self._pong()
+        else:
+            return SLOW
+        self._begin(code, statement, connection)
+        return SEND
+
+    def _begin(self, code: int, statement: Statement, connection: BackendConnection) -> None:
+        self.command = code
+        self.statement = statement
+        self.connection = connection
+        self.sent = False
+        self._may_decline = not connection.leader or not self._facts.in_transaction
+        tracker = self._tracker = connection.tracker
+        tracker.begin(code)
+        self._executor.last = connection
+        self.rewriter = None
+        if self._rewrites and (self._deprecates_eof or not statement.one_result):
+            self.rewriter = Rewriter(connection.capabilities, self._capabilities)
+
+    def _look(self) -> None:
+        """Keep what holds for every statement until the view, or something of the session, changes."""
+        view = self._seen = self._views.current
+        executor = self._executor
+        connections, known = executor.connections, self._state.last_number
+        reader, writer = connections.reader, connections.writer
+        self._reader = self._writer = None
+        if reader is not None and reader.is_passable(known) and not (view.is_leader and view.writable):
+            self._reader = reader
+        self._reads_locally = (
+            self._reader is not None
+            and not self._consistency.leader_was_read
+            and view.applied_sequence >= self._consistency.required
+        )
+        if (
+            writer is not None
+            and writer.is_passable(known)
+            and writer.term == view.term
+            and (view.writable or self._facts.in_transaction)
+        ):
+            self._writer = writer
+        leads = view.is_leader and view.writable
+        self._leader_reads = leads or route(_A_PLAIN_READ, self._facts).target is not Target.LOCAL
+
+    def _connection_for(self, statement: Statement) -> BackendConnection | None:
+        kind = statement.kind
+        if kind is _READ and not self._leader_reads:
+            return self._reader if self._reads_locally else None
+        if (
+            kind in _LEADERS_OWN
+            and not statement.intent
+            and not statement.effects
+            and statement.refusal is None
+            and statement.source is None
+            and not statement.assignments
+        ):
+            return self._writer
+        return None
+
+    def _pong(self) -> Verdict:
+        """The proxy is alive; a session's servers come and go without its noticing."""
+        self.data = packet(build_ok(Ok(status=self._executor.status), self._capabilities), 1)
+        return DONE
+
+    def response(self, data: bytes) -> Verdict:
+        """A server has sent something.
+
+        Returns:
+            SEND or DONE: `data` goes to the client. HOLD or SLOW: it does later. REPLAY, UNKNOWN, BROKEN: it
+            does not.
+        """
+        tracker, connection = self._tracker, self.connection
+        assert tracker is not None
+        assert connection is not None
+        try:
+            end = tracker.feed(data)
+        except RemoteProtocolError:
+            return self.lost()
+        if end < len(data):
+            # Nobody asked for more: the server says that it closes, and why. That is for no one to read.
+            data = data[:end]
+            connection.closed = True
+            self._seen = None
+        if self.rewriter is not None:
+            data = self.rewriter.feed(data)
+        self.data = data
+        if not tracker.done:
+            return SLOW if tracker.awaiting_client else SEND
+        if connection.leader:
+            return self._conclude()
+        error = tracker.error
+        if error is not None and not self.sent and self._is_declined_locally(error):
+            return REPLAY
+        self._statistics.local_statements += 1
+        return self._done()
+
+    def _is_declined_locally(self, error: ServerError) -> bool:
+        # The task will hear the same, count it, and ask the leader.
+        if error.errno in MISJUDGED:
+            return True
+        return error.errno == ER_NO_SUCH_TABLE and self._executor.connections.writer is not None
+
+    def _done(self) -> Verdict:
+        self._statistics.relayed_statements += 1
+        if self._rewrites and self.rewriter is None and is_lone_ok(self.data):
+            assert self.connection is not None
+            data = self.data
+            ok = rewrite_ok(bytes(data[4:]), self.connection.capabilities, self._capabilities)
+            self.data = packet(ok, data[3])
+        self.connection = None
+        return DONE
+
+    def _conclude(self) -> Verdict:
+        """The leader has answered. What is not plainly without a consequence is left to the task."""
+        writer, tracker, statement = self.connection, self._tracker, self.statement
+        assert writer is not None
+        assert tracker is not None
+        changes, error, status = tracker.changes, tracker.error, tracker.status
+        if changes is not None and (changes.schema is not None or changes.variables):
+            return SLOW
+        gtid = changes.gtid if changes is not None else None
+        facts = self._facts
+        if error is not None:
+            if error.errno == ER_READ_ONLY_SERVER and "read-only" in error.message and self._may_decline:
+                return SLOW if self.sent else REPLAY
+            if gtid is not None or (facts.in_transaction and error.errno in MAY_ROLL_BACK):
+                return SLOW
+        elif bool(status & _NO_BACKSLASH_ESCAPES) == self._memory.mode.backslash_escapes:
+            return SLOW
+        if gtid is None:
+            if statement.may_write and status & _STATE_CHANGED and error is None:
+                return SLOW  # a response with rows has no room for its GTID: it must be asked for
+        elif gtid != writer.last_gtid and not self._views.is_committed(sequence_of(gtid), writer.term):
+            return HOLD
+        if error is None:
+            facts.in_transaction = bool(status & _IN_TRANS)
+            facts.autocommit = bool(status & _AUTOCOMMIT)
+        consistency = self._consistency
+        if gtid is None or gtid == writer.last_gtid:
+            consistency.on_leader_read(self._views.current.committed_sequence)
+        else:
+            writer.last_gtid = gtid
+            consistency.on_written(sequence_of(gtid))
+            if not statement.one_result:
+                consistency.on_leader_read(self._views.current.committed_sequence)
+        self._statistics.leader_statements += 1
+        self._seen = None
+        return self._done()
+
+    def release(self) -> Verdict:
+        """Decide again about a response that is held: DONE, HOLD, or SLOW since its term has ended."""
+        writer = self.connection
+        assert writer is not None
+        verdict = self._conclude()
+        if verdict is HOLD and writer.term != self._views.current.term:
+            return SLOW
+        return verdict
+
+    def lost(self) -> Verdict:
+        """The connection broke: REPLAY, UNKNOWN or BROKEN."""
+        connection = self.connection
+        assert connection is not None
+        connection.closed = True
+        self._seen = None
+        if self.sent:
+            return BROKEN
+        if not connection.leader or (self.statement.kind is _READ and not self._facts.in_transaction):
+            return REPLAY
+        return UNKNOWN
+
+    async def go_on(self) -> None:
+        """In the session's task: take up the response where the shortcut left it (SLOW).
+
+        Raises: see `Executor.execute`.
+        """
+        connection, self.connection = self.connection, None
+        assert connection is not None
+        await self._executor.resume(
+            connection, self.statement, self.command, self.data, sent=self.sent, rewriter=self.rewriter
+        )
+
+    async def give_up(self) -> None:
+        """In the session's task: say what an answer that never came means (UNKNOWN).
+
+        Raises:
+            ProxyError: that.
+        """
+        self.connection = None
+        await self._executor.on_leader_lost(
+            self.statement, ConnectionLost("the leader closed the connection")
+        )
