@@ -1,8 +1,8 @@
 """MariaDB's client/server protocol: packets, log-in, commands, results, and an async client.
 
 Knows the bytes, from both ends, and nothing about clusters: who asks what of which server is decided
-elsewhere. Only `transport`, `server`, `client` and what builds on it do input and output (trio streams); the rest are pure
-functions and small state machines that are fed bytes. The binary log's events are in
+elsewhere. Only `transport`, `server`, `client` and what builds on it do input and output (trio streams); the
+rest are pure functions and small state machines that are fed bytes. The binary log's events are in
 `wolfscale.mysql.binlog`.
 
 | module | what it has |
@@ -17,7 +17,7 @@ functions and small state machines that are fed bytes. The binary log's events a
 | `results`, `session_track` | OK, ERR, EOF, columns, rows, built and parsed; tracked GTID and schema |
 | `tracker` | `ResponseTracker`: where a response ends and what it said |
 | `transport`, `client` | `PacketStream`; `Connection`, `Result` |
-| `binary`, `prepared_client` | bound values and typed rows; `execute`: one prepared statement on a `Connection` |
+| `binary`, `prepared_client` | bound values, typed rows; `execute`: one prepared statement |
 | `session_reset` | `reset_session`: a used connection as good as new |
 | `literals` | `literal`, `identifier`: quoting |
 | `proxy_protocol` | PROXY headers v1 and v2 |

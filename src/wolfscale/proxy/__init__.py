@@ -17,6 +17,7 @@ the first statement that is no plain read, one to the leader's.
 | `prepared` | the binary protocol's statements |
 | `lexer`, `settings`, `known` | tokens, SET lists, names that are the same everywhere (pure) |
 | `refused`, `reads`, `judge`, `classify`, `statement` | from a text to what it is (pure) |
+| `splitting`, `outline` | statements of a text; what it is by its first words, without a parser (pure) |
 | `router`, `consistency`, `state` | where it runs, what it must have seen, what it must be told (pure) |
 | `statistics`, `errors` | counters; what clients are told |
 

@@ -11,6 +11,7 @@ from wolfscale.proxy.lexer import LexerMode, Token, TokenKind, Tokens, tokenize
 from wolfscale.proxy.reads import classify_query
 from wolfscale.proxy.refused import Refusal, compound_refusal, refusal_of, starts_with
 from wolfscale.proxy.settings import Assignment, Scope, parse_assignments
+from wolfscale.proxy.splitting import is_compound, split_statements
 from wolfscale.proxy.statement import Effect, Kind, Statement
 
 _UNKNOWN = Statement(
@@ -19,8 +20,6 @@ _UNKNOWN = Statement(
 _QUERY_WORDS = frozenset({"SELECT", "WITH", "VALUES", "("})
 WRITE_WORDS = frozenset({"INSERT", "REPLACE", "UPDATE", "DELETE"})
 """First words of changes of rows, LOAD DATA apart."""
-_COMPOUND_WORDS = frozenset({"IF", "CASE", "LOOP", "REPEAT", "WHILE", "FOR", "DECLARE"})
-_STORED_PROGRAMS = frozenset({"PROCEDURE", "FUNCTION", "TRIGGER", "EVENT", "PACKAGE"})
 _EXPLAIN_WORDS = frozenset({"EXPLAIN", "DESCRIBE", "DESC"})
 _EXPLAIN_OPTIONS = frozenset({"EXTENDED", "PARTITIONS"})
 _SHARED_SCOPES = frozenset({Scope.SESSION, Scope.CHARACTER_SET, Scope.ROLE, Scope.TRANSACTION})
@@ -33,7 +32,7 @@ def _other(reason: str, **more: object) -> Statement:
 
 def judge(tokens: Tokens, mode: LexerMode, node_account: str) -> Statement:
     """Classify a lexed text by the rules, without a cache."""
-    parts = _split_statements(tokens.tokens)
+    parts = split_statements(tokens.tokens)
     if not parts:
         # Only comments or nothing: the server's error is the answer, and a ping-like one is harmless.
         return _other("empty", cacheable=False)
@@ -60,37 +59,6 @@ def _never_local(statement: Statement, tokens: Tokens) -> Statement:
         rollback=statement.rollback,
         source=statement.source,
     )
-
-
-def _split_statements(tokens: Sequence[Token]) -> list[Sequence[Token]]:
-    """Statements between semicolons; a compound one takes all that follows it."""
-    parts: list[Sequence[Token]] = []
-    first = 0
-    for number, token in enumerate(tokens):
-        if token.kind is TokenKind.SYMBOL and token.word == ";":
-            if first < number:
-                if is_compound(tokens[first:number]):
-                    break
-                parts.append(tokens[first:number])
-            first = number + 1
-    if first < len(tokens):
-        parts.append(tokens[first:])
-    return parts
-
-
-def is_compound(tokens: Sequence[Token]) -> bool:
-    """Whether a statement may hold others: a stored program, or SQL/PSM outside of one."""
-    first = tokens[0].word
-    if first in ("CREATE", "ALTER"):
-        head = {token.word for token in tokens[:16] if token.kind is TokenKind.WORD}
-        return bool(head & _STORED_PROGRAMS)
-    if first == "BEGIN":
-        return starts_with(tokens, ("BEGIN", "NOT"))
-    if first == "SET" and starts_with(tokens, ("SET", "STATEMENT")):
-        position = next((number for number, token in enumerate(tokens) if token.word == "FOR"), None)
-        return position is not None and position + 1 < len(tokens) and is_compound(tokens[position + 1 :])
-    label = len(tokens) > 1 and tokens[1].word == ":"
-    return first in _COMPOUND_WORDS or label
 
 
 def _combine(judged: list[Statement], tokens: Tokens, mode: LexerMode, node_account: str) -> Statement:
@@ -120,7 +88,7 @@ def _combine(judged: list[Statement], tokens: Tokens, mode: LexerMode, node_acco
 
 def _other_mode_refusal(text: str, mode: LexerMode, node_account: str) -> Refusal | None:
     other = LexerMode(not mode.backslash_escapes, mode.ansi_quotes, mode.server_version)
-    for part in _split_statements(tokenize(text, other).tokens):
+    for part in split_statements(tokenize(text, other).tokens):
         refusal = compound_refusal(part, node_account)
         if refusal is not None:
             return refusal
