@@ -124,7 +124,7 @@ def test_data_directory_follows_user_and_id(monkeypatch: pytest.MonkeyPatch, tmp
         ("cluster", "seeds", "did you mean peers?"),
         ("wal", "retension_hours", "did you mean retention_hours?"),
         ("proxy", "retention_hours", "retention_hours belongs in [wal]"),
-        ("api", "max_connection", "did you mean max_connections in [proxy]?"),
+        ("api", "worker", "did you mean workers in [proxy]?"),
         ("api", "zzz", "[api] knows enabled, bind_address"),
     ],
 )

@@ -1,5 +1,7 @@
 """What can go wrong on either end of the HTTP side."""
 
+from pathlib import Path
+
 from wolfscale.errors import WolfScaleError
 
 
@@ -71,3 +73,21 @@ class TokenRefusedError(NodeAnswerError):
         else:
             why = "does not know this token"
         self.args = (f"{endpoint} {why}",)
+
+
+class TokenFileError(ApiError):
+    """The file with the operator's tokens cannot be used.
+
+    Attributes:
+        path: the file.
+        line: the line to blame, from 1; None when it is the whole file.
+    """
+
+    def __init__(self, path: Path, line: int | None, why: str) -> None:
+        self.path = path
+        self.line = line
+        where = f"{path}, line {line}" if line is not None else f"{path}"
+        super().__init__(
+            f"the token file ([api] tokens_file) {where}: {why}. It holds lines of read, write or admin and "
+            "a token; make one with `openssl rand -hex 20`"
+        )

@@ -2,20 +2,47 @@
 
 import logging
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
-import hypercorn.trio
 import trio
-from fastapi import FastAPI
+from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config as HypercornConfig
+from hypercorn.trio.worker_context import WorkerContext
 
+from wolfscale.api.access import AccessPolicy
 from wolfscale.api.app import build_app
+from wolfscale.api.connection import Connections
 from wolfscale.api.errors import ApiBindError
+from wolfscale.api.gate import DEFAULT_BODY_BYTES, Gate
 from wolfscale.api.services import Services
 
-# Open requests are answered within this when the node stops; none of ours takes longer.
+# Open requests are answered within this when the node stops.
 _GRACEFUL_SECONDS = 2.0
 _BACKLOG = 128
+_IDLE_SECONDS = 30.0
+"""A connection without a whole request line and headers is closed after this."""
+_HANDSHAKE_SECONDS = 10.0
+_HEADER_BYTES = 32 << 10
+DEFAULT_CONNECTIONS = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """How HTTP is served.
+
+    Attributes:
+        policy: who may do what; by default only this machine may anything.
+        tls: speaks https instead of http.
+        body_bytes: the longest body of a request.
+        connections: open at once.
+    """
+
+    policy: AccessPolicy = field(default_factory=AccessPolicy)
+    tls: ssl.SSLContext | None = None
+    body_bytes: int = DEFAULT_BODY_BYTES
+    connections: int = DEFAULT_CONNECTIONS
 
 
 def bind_http(address: str) -> socket.socket:
@@ -47,6 +74,7 @@ async def serve_http(
     listener: socket.socket,
     *,
     stop: Callable[[], Awaitable[object]],
+    options: ServerOptions = ServerOptions(),
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until `stop` returns, then answer what is open and return; the listener is closed.
@@ -55,42 +83,43 @@ async def serve_http(
         services: what the routes ask.
         listener: from `bind_http`, so that a taken address is an error at start and names itself.
         stop: awaited for the word to stop, e.g. an event's `wait`. Cancelling stops at once.
+        options: who is let in, and how much of what.
         task_status: started when requests are taken.
     """
-    config = HypercornConfig()
-    # hypercorn makes its own socket object of the descriptor and closes that one.
-    config.bind = [f"fd://{listener.detach()}"]
-    config.accesslog = None
-    config.errorlog = _quiet_logger()
-    config.graceful_timeout = _GRACEFUL_SECONDS
-    config.shutdown_timeout = _GRACEFUL_SECONDS
-    config.keep_alive_timeout = 30.0
-    config.include_server_header = False
-    app = build_app(services)
-    async with trio.open_nursery() as nursery:
-        # hypercorn's own task status gives the addresses it bound.
-        await nursery.start(_serve, app, config, stop)
-        task_status.started()
-
-
-def _quiet_logger() -> logging.Logger:
-    """hypercorn's own logger without its announcements; errors of a request still come out."""
-    quiet = logging.getLogger("hypercorn.error")
-    quiet.setLevel(logging.WARNING)
-    return quiet
-
-
-async def _serve(
-    app: FastAPI,
-    config: HypercornConfig,
-    stop: Callable[[], Awaitable[object]],
-    *,
-    task_status: trio.TaskStatus[object],
-) -> None:
-    await hypercorn.trio.serve(
-        app,  # type: ignore[arg-type]
-        config,
-        shutdown_trigger=stop,  # type: ignore[arg-type]
-        mode="asgi",
-        task_status=task_status,
+    app = Gate(build_app(services), options.policy, body_bytes=options.body_bytes)
+    context = WorkerContext(None)
+    connections = Connections(
+        ASGIWrapper(app),  # type: ignore[arg-type]
+        _hypercorn_config(),
+        context,
+        limit=options.connections,
     )
+    accepting = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
+    async with accepting, trio.open_nursery() as serving:
+        async with trio.open_nursery() as taking:
+            listeners: list[trio.abc.Listener[trio.abc.Stream]] = [
+                trio.SSLListener(accepting, options.tls, https_compatible=True) if options.tls else accepting
+            ]
+            taking.start_soon(_take, connections, listeners, serving)
+            task_status.started()
+            await stop()
+            taking.cancel_scope.cancel()
+        await context.terminated.set()
+        serving.cancel_scope.deadline = trio.current_time() + _GRACEFUL_SECONDS
+
+
+async def _take(
+    connections: Connections, listeners: list[trio.abc.Listener[trio.abc.Stream]], serving: trio.Nursery
+) -> None:
+    await trio.serve_listeners(connections.serve, listeners, handler_nursery=serving)
+
+
+def _hypercorn_config() -> HypercornConfig:
+    config = HypercornConfig()
+    config.accesslog = None
+    config.errorlog = logging.getLogger("hypercorn.error")
+    config.keep_alive_timeout = _IDLE_SECONDS
+    config.ssl_handshake_timeout = _HANDSHAKE_SECONDS
+    config.h11_max_incomplete_size = _HEADER_BYTES
+    config.include_server_header = False
+    return config

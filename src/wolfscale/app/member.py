@@ -13,13 +13,14 @@ import trio
 
 from wolfscale import logs
 from wolfscale.api.models import ProxyStatus
-from wolfscale.api.server import bind_http, serve_http
+from wolfscale.api.server import ServerOptions, bind_http, serve_http
 from wolfscale.api.services import Services
 from wolfscale.app.admin import DatabaseAccess, save_database_access
 from wolfscale.app.announcement import Announcement
 from wolfscale.app.cluster import NodeCluster
 from wolfscale.app.database import build_server
 from wolfscale.app.founding import check_not_founded_before, keep_note
+from wolfscale.app.http_access import http_options
 from wolfscale.app.identity import certificate_files, cluster_secret, lock_data_directory, node_account
 from wolfscale.app.intents import IntentCalls
 from wolfscale.app.retention import keep_log_short
@@ -203,6 +204,7 @@ class _Member:
         self._node = node
         self._parts = parts
         self._stopping = trio.Event()
+        self._http_options = http_options(config, secret) if config.api.enabled else ServerOptions()
         self._workers: Workers | None = None
         if parts is not None:
             publisher = ViewPublisher(node, parts.database, parts.lifecycle)
@@ -235,7 +237,11 @@ class _Member:
         """Start in the order in which the parts need each other, stop in the reverse one."""
         if http is not None:
             services = Services(status=NodeStatusSource(self._node, self._notice, self._proxy_status))
-            await nursery.start(functools.partial(serve_http, services, http, stop=trio.sleep_forever))
+            await nursery.start(
+                functools.partial(
+                    serve_http, services, http, stop=trio.sleep_forever, options=self._http_options
+                )
+            )
         await nursery.start(self._node.run)
         nursery.start_soon(keep_note, self._node, self._note)
         if self._parts is None:

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from wolfscale.config.addresses import Address, advertised_address, parse_address, reachable_url
 
 MINIMUM_SECRET_CHARACTERS = 16
+_ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
 
@@ -43,6 +44,23 @@ def _not_blank(text: str) -> str:
     return text
 
 
+def _origin(text: str) -> str:
+    if not _ORIGIN.fullmatch(text):
+        raise ValueError("is no origin: write scheme and host, as in 'https://intranet.example:8443'")
+    return text
+
+
+def _host(text: str) -> str:
+    address = f"[{text}]:1" if ":" in text else f"{text}:1"
+    try:
+        parse_address(address)
+    except ValueError:
+        raise ValueError("is neither a name nor an address") from None
+    return text
+
+
+OriginText = Annotated[str, AfterValidator(_origin)]
+HostText = Annotated[str, AfterValidator(_host)]
 AddressText = Annotated[str, AfterValidator(_address)]
 AbsolutePath = Annotated[Path, Field(strict=False), AfterValidator(_absolute)]
 Text = Annotated[str, AfterValidator(_not_blank)]
@@ -268,10 +286,52 @@ class ProxyConfig(Section):
 
 
 class ApiConfig(Section):
-    """The HTTP side: status and health."""
+    """The HTTP side: status, health, reading and writing."""
 
     enabled: bool = Field(default=True, description="Whether this node serves HTTP.")
-    bind_address: AddressText = Field(default="0.0.0.0:8080", description="Where.")
+    bind_address: AddressText = Field(
+        default="0.0.0.0:8080",
+        description="Where. Requests from this machine need no token, all others do (docs/http.md, Access).",
+    )
+    require_token_on_loopback: bool = Field(
+        default=False,
+        description="Whether requests from this machine need a token too: for machines with users who must "
+        "not reach the data.",
+    )
+    tokens_file: AbsolutePath | None = Field(
+        default=None,
+        description="A file with the tokens that are known: lines of `read`, `write` or `admin` and a token, "
+        "read again after each change. Default: three tokens made from the cluster's secret, the same on all "
+        "nodes, in the file `api-tokens` in the data directory.",
+    )
+    allowed_origins: Annotated[tuple[OriginText, ...], Field(strict=False)] = Field(
+        default=(),
+        description='Web pages that may ask this node from a browser, as in `["https://intranet.example"]`; '
+        "pages of all other origins are refused.",
+    )
+    tls: bool = Field(
+        default=False,
+        description="Whether this node speaks https instead of http. Without `tls_cert` with a certificate "
+        "of the cluster's own; clients trust it by the file `tls-authority.pem` in the data directory.",
+    )
+    tls_cert: AbsolutePath | None = Field(
+        default=None, description="A certificate for https (PEM, with the chain up to its authority)."
+    )
+    tls_key: AbsolutePath | None = Field(default=None, description="Its private key (PEM).")
+    tls_names: Annotated[tuple[HostText, ...], Field(strict=False)] = Field(
+        default=(),
+        description="Further names and addresses for the certificate of the cluster's own, beside this "
+        "machine's and the node's.",
+    )
+    max_body_kb: int = Field(
+        default=4096, ge=1, le=1 << 20, description="The longest body of a request, in KiB."
+    )
+    max_connections: int = Field(
+        default=500,
+        ge=1,
+        le=100_000,
+        description="Connections at once; a further one takes the place of the one idle for longest.",
+    )
 
 
 class Config(Section):

@@ -1,7 +1,7 @@
 """What keys must be to each other: rules over a configuration whose values are each fine by themselves."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from wolfscale.config.addresses import Address, is_this_machine, parse_address
@@ -13,6 +13,7 @@ _EXTERNAL_ONLY = ("socket", "data_dir", "systemd_unit", "start_command", "stop_c
 _MANAGED_ONLY = ("buffer_pool_mb", "options", "application_user")
 _COMMANDS = ("start_command", "stop_command", "kill_command")
 _TLS_FILES = ("tls_cert", "tls_key", "tls_ca")
+_API_TLS_FILES = ("tls_cert", "tls_key")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,18 +235,42 @@ def _secret(config: Config) -> Iterator[Conflict]:
 
 
 def _tls(config: Config) -> Iterator[Conflict]:
-    given = [key for key in _TLS_FILES if getattr(config.cluster, key) is not None]
-    if given and len(given) < len(_TLS_FILES):
-        missing = [key for key in _TLS_FILES if key not in given]
+    yield from _together(config, "cluster", _TLS_FILES)
+    yield from _together(config, "api", _API_TLS_FILES)
+    for key in (*_API_TLS_FILES, "tls_names"):
+        if getattr(config.api, key) and not config.api.tls:
+            yield Conflict(
+                key=("api", key), reason="is of no use without tls = true", involves=(("api", "tls"),)
+            )
+    if config.api.tls_names and config.api.tls_cert is not None:
         yield Conflict(
-            key=("cluster", given[0]),
+            key=("api", "tls_names"),
+            reason="is for the certificate that the cluster makes, and tls_cert is given: keep one",
+            involves=(("api", "tls_cert"),),
+        )
+
+
+def _together(config: Config, section: str, keys: Sequence[str]) -> Iterator[Conflict]:
+    """Files that make sense only all of them, and must be there."""
+    values = getattr(config, section)
+    given = [key for key in keys if getattr(values, key) is not None]
+    if given and len(given) < len(keys):
+        missing = [key for key in keys if key not in given]
+        yield Conflict(
+            key=(section, given[0]),
             reason=f"needs {' and '.join(missing)} beside it",
-            involves=tuple(("cluster", key) for key in missing),
+            involves=tuple((section, key) for key in missing),
         )
         return
     for key in given:
-        if not getattr(config.cluster, key).is_file():
-            yield Conflict(key=("cluster", key), reason=f"there is no file {getattr(config.cluster, key)}")
+        if not getattr(values, key).is_file():
+            yield Conflict(key=(section, key), reason=f"there is no file {getattr(values, key)}")
+
+
+def _tokens(config: Config) -> Iterator[Conflict]:
+    path = config.api.tokens_file
+    if path is not None and not path.is_file():
+        yield Conflict(key=("api", "tokens_file"), reason=f"there is no file {path}")
 
 
 def _data_directories(config: Config) -> Iterator[Conflict]:
@@ -271,5 +296,6 @@ _RULES: tuple[Callable[[Config], Iterator[Conflict]], ...] = (
     _one_source,
     _secret,
     _tls,
+    _tokens,
     _data_directories,
 )

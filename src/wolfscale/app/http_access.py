@@ -1,0 +1,67 @@
+"""How a node serves HTTP, from its configuration and the cluster's secret: tokens, names, TLS, bounds."""
+
+import socket
+import ssl
+
+from wolfscale import logs
+from wolfscale.api.access import AccessPolicy, TokenBook
+from wolfscale.api.server import ServerOptions
+from wolfscale.api.tokens import FILE_NAME, TokenFile, TokenList, made_tokens, write_tokens
+from wolfscale.certificates import ServerCertificate, context_from_files
+from wolfscale.config import Config, parse_address
+
+log = logs.logger(__name__)
+
+
+def http_options(config: Config, secret: bytes) -> ServerOptions:
+    """Everything about HTTP that the operator decides, ready to serve with.
+
+    Writes the tokens and the authority into the data directory where they are the cluster's own.
+
+    Raises:
+        WolfScaleError: a file of the operator's cannot be used.
+        OSError: the data directory cannot be written.
+    """
+    api = config.api
+    return ServerOptions(
+        policy=AccessPolicy(
+            tokens=_tokens(config, secret),
+            token_on_loopback=api.require_token_on_loopback,
+            allowed_origins=api.allowed_origins,
+            own_names=own_names(config),
+        ),
+        tls=_tls(config, secret) if api.tls else None,
+        body_bytes=api.max_body_kb << 10,
+        connections=api.max_connections,
+    )
+
+
+def own_names(config: Config) -> tuple[str, ...]:
+    """The names and addresses by which this node may be called, as far as it knows them without asking."""
+    addresses = [config.advertised_address(), config.node.bind_address, config.api.bind_address]
+    hosts = [parse_address(address) for address in addresses]
+    known = [address.host for address in hosts if not address.is_wildcard]
+    names = [config.node.id, socket.gethostname(), *known, *config.api.tls_names]
+    return tuple(dict.fromkeys(name.lower() for name in names))
+
+
+def _tokens(config: Config, secret: bytes) -> TokenBook:
+    if config.api.tokens_file is not None:
+        return TokenFile(config.api.tokens_file)
+    tokens = made_tokens(secret)
+    logs.hide(*(token.value for token in tokens))
+    path = config.data_dir / FILE_NAME
+    if write_tokens(path, tokens):
+        log.info("wrote the cluster's tokens for HTTP from other machines", path=path)
+    return TokenList(tokens)
+
+
+def _tls(config: Config, secret: bytes) -> ssl.SSLContext:
+    api = config.api
+    if api.tls_cert is not None and api.tls_key is not None:
+        return context_from_files(api.tls_cert, api.tls_key)
+    names = ("localhost", "127.0.0.1", "::1", *own_names(config))
+    certificate = ServerCertificate.from_secret(secret, config.node.id, names)
+    path = certificate.write_authority(config.data_dir)
+    log.info("serving HTTP with the cluster's own certificate", trust=path, names=" ".join(certificate.names))
+    return certificate.context()
