@@ -15,12 +15,15 @@ import trio
 from wolfscale.mysql.client import Connection
 from wolfscale.mysql.errors import ConnectionLost, ServerError
 from wolfscale.proxy.connections import Bounds
+from wolfscale.proxy.errors import ControlLost
 from wolfscale.proxy.listener import Listener
 from wolfscale.proxy.view import View, Views
 from wolfscale.sockets import NonblockingStream, open_unix_stream
 from wolfscale.testing.mariadb import ScratchMariaDB
 
 PASSWORD = "secret"
+FIRST_ID = 117_000_000_000_000_000
+"""Ids of these servers come after it, in order."""
 _PRIMARY = (
     "--log-bin=bin",
     "--server-id=1",
@@ -110,6 +113,9 @@ class Cluster:
         )
         self.intents: list[tuple[str, int]] = []
         self.address = ("127.0.0.1", 0)
+        self.ids_given = 0
+        self.no_ids = ""
+        """Why there are no ids, if there are none."""
         self.hold_commits = False
         self.hold_applied = False
         self.leader_streams: list[NonblockingStream] = []
@@ -143,6 +149,13 @@ class Cluster:
 
     async def intent_end(self, connection_id: int, *, finished: bool) -> None:
         self.intents.append(("end" if finished else "unknown", connection_id))
+
+    async def take_ids(self, count: int) -> list[int]:
+        if self.no_ids:
+            raise ControlLost(self.no_ids)
+        first = self.ids_given + 1
+        self.ids_given += count
+        return [FIRST_ID + number for number in range(first, first + count)]
 
     async def watch(self) -> None:
         """Push positions as a node would."""

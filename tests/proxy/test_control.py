@@ -23,6 +23,8 @@ class _Node:
         self.seen.append((name, arguments))
         if name == "password_hashes":
             return ["*AB", ""]
+        if name == "ids":
+            return list(range(7, 7 + arguments["count"]))
         if name == "intent_begin":
             await self.gate.wait()
         if arguments.get("connection_id") == 13:
@@ -55,6 +57,7 @@ async def test_requests_are_answered_also_out_of_order() -> None:
             requests.start_soon(client.intent_begin, 7)
             await trio.testing.wait_all_tasks_blocked()
             assert await client.password_hashes("app") == ["*AB", ""]
+            assert await client.take_ids(3) == [7, 8, 9]
             node.gate.set()
         await client.intent_end(7, finished=False)
         assert node.seen[-1] == ("intent_end", {"connection_id": 7, "finished": False})

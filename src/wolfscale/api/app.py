@@ -4,10 +4,10 @@ from fastapi import FastAPI
 
 from wolfscale import __version__
 from wolfscale.api.problems import ProblemBody, answer_problems
-from wolfscale.api.routes import dashboard_data, status
+from wolfscale.api.routes import dashboard_data, ids, status
 from wolfscale.api.services import Services
 
-_ROUTERS = (status.router, dashboard_data.router)
+_ROUTERS = (status.router, ids.router, dashboard_data.router)
 
 
 def build_app(services: Services) -> FastAPI:

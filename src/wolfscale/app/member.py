@@ -21,6 +21,7 @@ from wolfscale.app.cluster import NodeCluster
 from wolfscale.app.database import build_server
 from wolfscale.app.founding import check_not_founded_before, keep_note
 from wolfscale.app.http_access import http_options
+from wolfscale.app.ids import NodeIds, NodePlace
 from wolfscale.app.identity import certificate_files, cluster_secret, lock_data_directory, node_account
 from wolfscale.app.intents import IntentCalls
 from wolfscale.app.retention import keep_log_short
@@ -205,6 +206,7 @@ class _Member:
         self._parts = parts
         self._stopping = trio.Event()
         self._http_options = http_options(config, secret) if config.api.enabled else ServerOptions()
+        self._ids = NodeIds(NodePlace(node), config.data_dir)
         self._workers: Workers | None = None
         if parts is not None:
             publisher = ViewPublisher(node, parts.database, parts.lifecycle)
@@ -217,6 +219,7 @@ class _Member:
                     publisher=publisher,
                     database=parts.database,
                     intents=intents,
+                    ids=self._ids,
                 )
                 node.handle_stream("watch", self._workers.watch)
             node.handle_stream("clone", self._serve_clone)
@@ -236,13 +239,16 @@ class _Member:
     async def _services(self, nursery: trio.Nursery, http: sockets.socket | None) -> AsyncIterator[None]:
         """Start in the order in which the parts need each other, stop in the reverse one."""
         if http is not None:
-            services = Services(status=NodeStatusSource(self._node, self._notice, self._proxy_status))
+            services = Services(
+                status=NodeStatusSource(self._node, self._notice, self._proxy_status), ids=self._ids
+            )
             await nursery.start(
                 functools.partial(
                     serve_http, services, http, stop=trio.sleep_forever, options=self._http_options
                 )
             )
         await nursery.start(self._node.run)
+        nursery.start_soon(self._ids.run)
         nursery.start_soon(keep_note, self._node, self._note)
         if self._parts is None:
             nursery.start_soon(self._be_witness)

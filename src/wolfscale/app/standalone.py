@@ -95,6 +95,10 @@ class ClusterBackends:
         """That statement has ended."""
         await self._present_control().intent_end(connection_id, finished=finished)
 
+    async def take_ids(self, count: int) -> list[int]:
+        """New ids of the node that is followed."""
+        return await self._present_control().take_ids(count)
+
     def _present_control(self) -> ControlClient:
         if self._control is None:
             raise ControlLost("no node of the cluster can be reached")

@@ -15,6 +15,7 @@ import trio
 
 from wolfscale import logs
 from wolfscale.api.models import ProxyStatus
+from wolfscale.app.ids import NodeIds
 from wolfscale.app.intents import IntentCalls
 from wolfscale.app.options import WorkerOptions
 from wolfscale.app.views import ViewPublisher
@@ -66,6 +67,7 @@ class Workers:
         publisher: what the workers are pushed.
         database: asked for password hashes.
         intents: where intents go.
+        ids: asked for ids.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Workers:
         publisher: ViewPublisher,
         database: Database,
         intents: IntentCalls,
+        ids: NodeIds,
     ) -> None:
         self._config = config
         self._secret = secret
@@ -84,6 +87,7 @@ class Workers:
         self._publisher = publisher
         self._database = database
         self._intents = intents
+        self._ids = ids
         self._reports: dict[int, dict[str, int]] = {}
         self._past: Counter[str] = Counter()
 
@@ -177,6 +181,8 @@ class Workers:
         match name:
             case "password_hashes":
                 return await self._database.native_password_hashes(str(arguments["user"]))
+            case "ids":
+                return await self._ids.take(int(arguments["count"]))
             case "intent_begin":
                 await self._intents.begin(int(arguments["connection_id"]))
             case "intent_end":

@@ -25,6 +25,7 @@ The lease also bounds how far ids may run ahead of the node's clock.
 """
 
 from wolfscale.ids.bits import (
+    END_MS,
     EPOCH_MS,
     MAX_COUNT,
     NODE_NUMBERS,
@@ -47,6 +48,7 @@ from wolfscale.ids.generator import (
 
 __all__ = [
     "CLOCK_ERROR_MS",
+    "END_MS",
     "EPOCH_MS",
     "LEASE_MS",
     "MARK_STEP_MS",

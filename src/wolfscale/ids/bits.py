@@ -14,6 +14,9 @@ SEQUENCE_NUMBERS = 1 << SEQUENCE_BITS
 POSITIONS = 1 << (TIME_BITS + SEQUENCE_BITS)
 MAX_ID = (1 << (TIME_BITS + NODE_BITS + SEQUENCE_BITS)) - 1
 
+END_MS = EPOCH_MS + (1 << TIME_BITS) - 1
+"""The last millisecond that fits into 41 bits; no id is given in it."""
+
 MAX_COUNT = SEQUENCE_NUMBERS
 """The most ids that one request gets: a millisecond's."""
 

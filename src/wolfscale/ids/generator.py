@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 from wolfscale.errors import InvariantError
 from wolfscale.ids.bits import (
+    END_MS,
     EPOCH_MS,
     MAX_COUNT,
     NODE_NUMBERS,
-    POSITIONS,
     SEQUENCE_BITS,
-    SEQUENCE_NUMBERS,
     id_at,
     position_of,
     time_of,
@@ -31,8 +30,7 @@ CLOCK_ERROR_MS = 3_600_000
 QUARANTINE_MS = LEASE_MS + CLOCK_ERROR_MS
 """How long a member waits whose ten bits may have been another's, or who has lost its mark."""
 
-_LAST_MARK = POSITIONS - SEQUENCE_NUMBERS
-"""The last millisecond of all is a mark only: no id has it."""
+_LAST_MARK = position_of(END_MS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

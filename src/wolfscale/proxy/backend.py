@@ -77,6 +77,14 @@ class Backends(Protocol):
         """That statement has ended; `finished` is false when nobody saw its end."""
         ...
 
+    async def take_ids(self, count: int) -> list[int]:
+        """This many new snowflake ids, 1 to `control.MAX_IDS`, ascending.
+
+        Raises:
+            ControlLost: there are none now; says why.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:

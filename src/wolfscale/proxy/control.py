@@ -1,7 +1,7 @@
 """The stream between a proxy worker and its node: views one way, requests and replies the other.
 
 Frames are a length (4 bytes, big endian) and a msgpack message. The node pushes a view at once and whenever
-it has changed, newest wins; the worker asks `password_hashes`, `intent_begin` and `intent_end`. A stream that
+it has changed, newest wins; the worker asks `password_hashes`, `intent_begin`, `intent_end` and `ids`. A stream that
 ends is the worker's end too: without a node it knows nothing.
 """
 
@@ -19,6 +19,8 @@ from wolfscale.proxy.view import View, Views
 
 MAX_FRAME_BYTES = 1 << 20
 REQUEST_TIMEOUT_S = 10.0
+MAX_IDS = 4096
+"""The most ids that one request asks for."""
 MAX_REQUESTS = 4096
 """Requests that one worker may have under way; the node reads no further until one is answered."""
 
@@ -179,6 +181,11 @@ class ControlClient:
             finished: whether the leader's MariaDB answered; if not, the statement may still be running.
         """
         await self.request("intent_end", connection_id=connection_id, finished=finished)
+
+    async def take_ids(self, count: int) -> list[int]:
+        """This many new snowflake ids of the node, 1 to `MAX_IDS`, ascending."""
+        result = await self.request("ids", count=count)
+        return [int(item) for item in result]
 
 
 Handler = Callable[[str, dict[str, Any]], Awaitable[Any]]

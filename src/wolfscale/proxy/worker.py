@@ -80,6 +80,10 @@ class ControlledBackends:
         """Told to the node."""
         await self.control.intent_end(connection_id, finished=finished)
 
+    async def take_ids(self, count: int) -> list[int]:
+        """Asked of the node."""
+        return await self.control.take_ids(count)
+
 
 async def serve(
     sockets: Sequence[socket.socket],
