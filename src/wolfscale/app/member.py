@@ -21,8 +21,8 @@ from wolfscale.app.cluster import NodeCluster
 from wolfscale.app.database import build_server
 from wolfscale.app.founding import check_not_founded_before, keep_note
 from wolfscale.app.http_access import http_options
-from wolfscale.app.ids import NodeIds, NodePlace
 from wolfscale.app.identity import certificate_files, cluster_secret, lock_data_directory, node_account
+from wolfscale.app.ids import NodeIds, NodePlace
 from wolfscale.app.intents import IntentCalls
 from wolfscale.app.retention import keep_log_short
 from wolfscale.app.sessions import relay_session
