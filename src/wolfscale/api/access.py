@@ -6,7 +6,7 @@ site. From anywhere else a token is needed; a token that is sent counts, whereve
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from wolfscale.api.origins import (
@@ -93,12 +93,14 @@ class Refused:
         status: of the answer.
         error: a word for programs.
         message: what was missing, and what to do.
+        field: the part of the request that is wrong; None when it is none.
         headers: of the answer.
     """
 
     status: int
     error: str
     message: str
+    field: str | None = None
     headers: Sequence[tuple[str, str]] = ()
 
 
@@ -164,12 +166,7 @@ def _decide_on_caller(
             f"{needed.word}: use the {needed.word} token",
             headers=(("www-authenticate", f'{CHALLENGE}, error="insufficient_scope"'),),
         )
-    return Refused(
-        status=refusal.status,
-        error=refusal.error,
-        message=refusal.message,
-        headers=(*refusal.headers, *sharing),
-    )
+    return replace(refusal, headers=(*refusal.headers, *sharing))
 
 
 def _scope_by_token(asked: Asked, policy: AccessPolicy) -> tuple[Scope, Refused | None]:

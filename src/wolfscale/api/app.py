@@ -7,7 +7,7 @@ from wolfscale.api.problems import ProblemBody, answer_problems
 from wolfscale.api.routes import dashboard_data, ids, status
 from wolfscale.api.services import Services
 
-_ROUTERS = (status.router, ids.router, dashboard_data.router)
+ROUTERS = (status.router, ids.router, dashboard_data.router)
 
 
 def build_app(services: Services) -> FastAPI:
@@ -17,9 +17,10 @@ def build_app(services: Services) -> FastAPI:
         version=__version__,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         responses={422: {"model": ProblemBody}},
     )
     answer_problems(app)
-    for router in _ROUTERS:
+    for router in ROUTERS:
         app.include_router(router(services))
     return app

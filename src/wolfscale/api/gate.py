@@ -24,6 +24,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 log = logs.logger(__name__)
 
 DEFAULT_BODY_BYTES: Final = 4 << 20
+HEADER_BYTES: Final = 32 << 10
+"""The longest request line and headers together."""
 BODY_SECONDS: Final = 60.0
 """A body must be here within this."""
 _REFUSED_BODY_BYTES: Final = 64 << 10
@@ -90,7 +92,9 @@ class Gate:
     ) -> None:
         length = headers.get("content-length", ("0",))[0]
         body: bytes | Refused
-        if length.isascii() and length.isdigit() and int(length) > self._body_bytes:
+        if _size(scope) > HEADER_BYTES:
+            body = _LONG_HEADERS
+        elif length.isascii() and length.isdigit() and int(length) > self._body_bytes:
             body = self._too_large()
         elif (unusable := _unusable_type(scope["method"], scope["path"], headers)) is not None:
             body = unusable
@@ -101,13 +105,15 @@ class Gate:
             ending = () if whole else (("connection", "close"),)
             await _send_problem(send, body, (*granted.headers, *ending))
             return
-        started = False
+        started = finished = False
 
         async def send_on(message: Message) -> None:
-            nonlocal started
+            nonlocal started, finished
             if message["type"] == "http.response.start":
                 started = True
                 message["headers"] = _completed(message.get("headers", []), granted.headers)
+            elif message["type"] == "http.response.body":
+                finished = not message.get("more_body", False)
             await send(message)
 
         # Routes know GET only; the server leaves out the body of an answer to HEAD.
@@ -117,9 +123,10 @@ class Gate:
             await self._app(asked, _replaying(body, receive), send_on)
         except Exception as error:
             log.error("a request failed", error=error, method=scope["method"], path=scope["path"])
-            if started:
-                raise
-            await _send_problem(send, _INTERNAL, granted.headers)
+            if not started:
+                await _send_problem(send, _INTERNAL, granted.headers)
+            elif not finished:
+                raise  # the server breaks the connection off: half an answer must not look whole
 
     async def _body(self, receive: Receive) -> bytes | Refused:
         body = bytearray()
@@ -141,16 +148,32 @@ class Gate:
             error="body_too_large",
             message=f"the body has more than {self._body_bytes} bytes: send it in parts, or raise "
             "max_body_kb in [api]",
+            field="body",
         )
 
 
+_LONG_HEADERS: Final = Refused(
+    status=431,
+    error="headers_too_large",
+    message=f"the request's line and headers have more than {HEADER_BYTES} bytes",
+)
 _INTERNAL: Final = Refused(
     status=500, error="internal_error", message="the node failed to answer: its log says why"
 )
-_DISCONNECTED: Final = Refused(status=400, error="incomplete_body", message="the body ended early")
-_SLOW: Final = Refused(
-    status=408, error="body_too_slow", message=f"the body was not here within {BODY_SECONDS:g} seconds"
+_DISCONNECTED: Final = Refused(
+    status=400, error="incomplete_body", message="the body ended early", field="body"
 )
+_SLOW: Final = Refused(
+    status=408,
+    error="body_too_slow",
+    message=f"the body was not here within {BODY_SECONDS:g} seconds",
+    field="body",
+)
+
+
+def _size(scope: Scope) -> int:
+    line = len(scope["raw_path"]) + len(scope["query_string"])
+    return line + sum(len(name) + len(value) for name, value in scope["headers"])
 
 
 def _headers(scope: Scope) -> dict[str, list[str]]:
@@ -173,6 +196,7 @@ def _unusable_type(method: str, path: str, headers: Headers) -> Refused | None:
         status=415,
         error="unsupported_media_type",
         message=f"a body here is JSON: send the header 'Content-Type: application/json', {found}",
+        field="Content-Type",
     )
 
 
@@ -222,7 +246,7 @@ async def _send_problem(send: Send, refused: Refused, further: Sequence[tuple[st
     problem = {
         "error": refused.error,
         "message": refused.message,
-        "field": None,
+        "field": refused.field,
         "errno": None,
         "sqlstate": None,
     }

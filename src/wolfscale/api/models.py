@@ -118,7 +118,7 @@ class HostStatus(Shown):
         disk_total_bytes: size of the file system that holds its data directory; 0 when unknown.
         disk_free_bytes: what is left of it.
         fsync: its log is synced before anything is promised.
-        certificate_ends: when its first given certificate expires, in seconds since 1970; 0: it was given none.
+        certificate_ends: when its first given certificate expires, in seconds since 1970; 0 without any.
         clock_offset_seconds: how far its clock is ahead of the answering node's, to a fraction of a second.
     """
 
@@ -230,6 +230,8 @@ class ClusterStatus(Shown):
 class HealthStatus(Shown):
     """Whether a load balancer should send clients here: what `GET /health` answers.
 
+    Whoever has no token and is not on the node's machine is told the first two only.
+
     Attributes:
         healthy: the answer; 200 or 503 say the same.
         reason: why not; empty when healthy.
@@ -237,6 +239,6 @@ class HealthStatus(Shown):
 
     healthy: bool
     reason: str
-    name: str
-    role: RaftRole
-    writable: bool
+    name: str | None = None
+    role: RaftRole | None = None
+    writable: bool | None = None

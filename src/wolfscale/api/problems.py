@@ -58,6 +58,7 @@ def answer_problems(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(Exception, _on_failure)
 
 
 def problem_response(problem: Problem) -> JSONResponse:
@@ -77,6 +78,13 @@ def _on_invalid(_request: Request, error: Exception) -> JSONResponse:
     where = ".".join(str(part) for part in first["loc"][1:])
     message = f"{where}: {first['msg']}" if where else str(first["msg"])
     return problem_response(Problem(422, "invalid_request", message, field=where or None))
+
+
+def _on_failure(_request: Request, _error: Exception) -> JSONResponse:
+    """A mistake of ours, which the log gets; its text may hold what is none of the client's business."""
+    return problem_response(
+        Problem(500, "internal_error", "the node failed to answer this: its log says why")
+    )
 
 
 def _on_http_error(_request: Request, error: Exception) -> JSONResponse:

@@ -15,7 +15,7 @@ from wolfscale.api.access import AccessPolicy
 from wolfscale.api.app import build_app
 from wolfscale.api.connection import Connections
 from wolfscale.api.errors import ApiBindError
-from wolfscale.api.gate import DEFAULT_BODY_BYTES, Gate
+from wolfscale.api.gate import DEFAULT_BODY_BYTES, HEADER_BYTES, Gate
 from wolfscale.api.services import Services
 
 # Open requests are answered within this when the node stops.
@@ -24,7 +24,6 @@ _BACKLOG = 128
 _IDLE_SECONDS = 30.0
 """A connection without a whole request line and headers is closed after this."""
 _HANDSHAKE_SECONDS = 10.0
-_HEADER_BYTES = 32 << 10
 DEFAULT_CONNECTIONS = 500
 
 
@@ -120,6 +119,6 @@ def _hypercorn_config() -> HypercornConfig:
     config.errorlog = logging.getLogger("hypercorn.error")
     config.keep_alive_timeout = _IDLE_SECONDS
     config.ssl_handshake_timeout = _HANDSHAKE_SECONDS
-    config.h11_max_incomplete_size = _HEADER_BYTES
+    config.h11_max_incomplete_size = HEADER_BYTES
     config.include_server_header = False
     return config

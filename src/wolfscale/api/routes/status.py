@@ -1,10 +1,17 @@
 """`GET /status`, `/cluster` and `/health`: what a node knows of itself and of its cluster."""
 
-from fastapi import APIRouter, Response
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
 
 from wolfscale.api.health import WantedRole, cluster_summary, health
 from wolfscale.api.models import ClusterStatus, HealthStatus, NodeStatus
+from wolfscale.api.scopes import Scope
 from wolfscale.api.services import Services
+
+_UNHEALTHY: dict[int | str, dict[str, Any]] = {
+    503: {"model": HealthStatus, "description": "This node cannot serve, or not in the wanted role."}
+}
 
 
 def router(services: Services) -> APIRouter:
@@ -22,12 +29,19 @@ def router(services: Services) -> APIRouter:
         """The cluster as this node sees it."""
         return cluster_summary(source.status())
 
-    @routes.get("/health")
-    async def node_health(response: Response, role: WantedRole = WantedRole.ANY) -> HealthStatus:
-        """200 when this node can serve (in the wanted role), 503 with the reason when not."""
+    @routes.get("/health", response_model_exclude_none=True, responses=_UNHEALTHY)
+    async def node_health(
+        request: Request, response: Response, role: WantedRole = WantedRole.ANY
+    ) -> HealthStatus:
+        """200 when this node can serve (in the wanted role), 503 with the reason when not.
+
+        Needs no token; without one it says no more than that and why.
+        """
         answer = health(source.status(), role)
         if not answer.healthy:
             response.status_code = 503
+        if getattr(request.state, "scope", Scope.NOTHING) is Scope.NOTHING:
+            return HealthStatus(healthy=answer.healthy, reason=answer.reason)
         return answer
 
     return routes
