@@ -28,7 +28,7 @@ from wolfscale.config import (
     parse_address,
     secret_path,
 )
-from wolfscale.config.addresses import reachable_url
+from wolfscale.config.addresses import reachable_address
 
 PRINTED = """\
 [node]
@@ -568,18 +568,48 @@ def test_advertised_address_is_one_that_peers_can_use() -> None:
 @pytest.mark.parametrize(
     ("bound", "advertised", "expected"),
     [
-        ("0.0.0.0:8080", "db1:7400", "http://db1:8080"),
-        ("[::]:8080", "[fd00::1]:7400", "http://[fd00::1]:8080"),
-        ("10.0.0.1:8080", "db1:7400", "http://10.0.0.1:8080"),
-        ("127.0.0.1:8080", "127.0.0.1:7400", "http://127.0.0.1:8080"),
+        ("0.0.0.0:8080", "db1:7400", "db1:8080"),
+        ("[::]:8080", "[fd00::1]:7400", "[fd00::1]:8080"),
+        ("10.0.0.1:8080", "db1:7400", "10.0.0.1:8080"),
+        ("127.0.0.1:8080", "127.0.0.1:7400", "127.0.0.1:8080"),
         ("127.0.0.1:8080", "db1:7400", ""),
         ("localhost:8080", "10.0.0.1:7400", ""),
     ],
 )
-def test_url_is_given_only_where_others_can_use_it(bound: str, advertised: str, expected: str) -> None:
-    assert reachable_url(bound, advertised) == expected
+def test_address_is_given_only_where_others_can_use_it(bound: str, advertised: str, expected: str) -> None:
+    assert reachable_address(bound, advertised) == expected
 
 
 def test_documentation_is_up_to_date() -> None:
     page = Path(__file__).parents[1] / "docs" / "configuration.md"
     assert page.read_text(encoding="utf-8") == configuration_reference(), "run: make reference"
+
+
+@pytest.mark.parametrize(
+    ("api", "complaint"),
+    [
+        ('allowed_origins = ["intranet.example"]', "is no origin: write scheme and host"),
+        ('allowed_origins = ["https://intranet.example/"]', "is no origin"),
+        ('allowed_origins = ["*"]', "is no origin"),
+        ('tokens_file = "/nowhere/tokens"', "there is no file /nowhere/tokens"),
+        ('tls_names = ["db.example"]', "of no use without tls = true"),
+        ('tls = true\ntls_names = ["a b"]', "is neither a name nor an address"),
+        ('tls = true\ntls_cert = "/nowhere/cert.pem"', "needs tls_key beside it"),
+        ('tls = true\ntls_cert = "/nowhere/c"\ntls_key = "/nowhere/k"', "there is no file /nowhere/c"),
+        ("max_body_kb = 0", "must be at least 1"),
+        ('require_token_on_loopback = "yes"', "true or false"),
+    ],
+)
+def test_http_access_that_cannot_be_meant_is_refused(api: str, complaint: str) -> None:
+    with pytest.raises(InvalidConfigError) as error:
+        parse(f'[node]\nid = "a"\n[api]\n{api}\n', path=Path("x"), environment={})
+    assert complaint in str(error.value)
+
+
+def test_addresses_for_others_follow_from_the_listeners() -> None:
+    text = '[node]\nid = "a"\nadvertise_address = "db1:7400"\n[api]\ntls = true\ntls_names = ["db", "::1"]\n'
+    config = parse(text, path=Path("x"), environment={})
+    assert config.api_url() == "https://db1:8080"
+    assert config.mysql_address() == "db1:3307"
+    hidden = parse(text + '[proxy]\nbind_address = "127.0.0.1:3307"\n', path=Path("x"), environment={})
+    assert hidden.mysql_address() == ""

@@ -1,7 +1,7 @@
 import pytest
 
-from wolfscale.api.health import WantedRole, cluster_summary, health
-from wolfscale.api.models import DatabaseState, NodeStatus, RaftRole
+from wolfscale.api.health import WantedRole, cluster_nodes, cluster_summary, health
+from wolfscale.api.models import DatabaseState, DatabaseStatus, NodeStatus, RaftRole
 from wolfscale.testing.statuses import follower, member, node
 
 
@@ -51,3 +51,43 @@ def test_cluster_summary_counts_voters_and_those_alive() -> None:
 
 def test_cluster_summary_of_a_dead_writer_is_not_writable() -> None:
     assert not cluster_summary(node(members=(member(1, writable=True, alive=False),))).writable
+
+
+def test_nodes_are_shown_with_what_each_does_and_why_it_cannot_serve() -> None:
+    lost = member(2, alive=False, writable=True)
+    cloning = member(3).model_copy(
+        update={"database": DatabaseStatus(state=DatabaseState.CLONING, reason="new")}
+    )
+    members = (
+        member(1, writable=True),
+        lost,
+        cloning,
+        member(4, suffrage="witness"),
+        member(5, suffrage="learner"),
+    )
+    shown = {entry.number: entry for entry in cluster_nodes(node(members=members)).nodes}
+    roles = [shown[number].role.value for number in sorted(shown)]
+    assert roles == ["leader", "follower", "follower", "witness", "learner"]
+    assert [shown[number].healthy for number in sorted(shown)] == [True, False, False, False, False]
+    assert shown[1].writable
+    assert not shown[2].writable
+    assert shown[2].reason == "node-1 has not heard from it lately"
+    assert shown[3].reason == "MariaDB is in state 'cloning': new"
+    assert (shown[4].reason, shown[5].reason) == ("it is a witness", "it is a learner")
+    assert shown[1].peer_address == "127.0.0.1:7400"
+
+
+def test_nodes_as_a_follower_sees_them_name_the_leader() -> None:
+    nodes = cluster_nodes(follower(2))
+    assert nodes.seen_by == "node-2"
+    assert [entry.role for entry in nodes.nodes] == [RaftRole.LEADER, RaftRole.FOLLOWER, RaftRole.FOLLOWER]
+    assert all(entry.healthy for entry in nodes.nodes)
+    unled = cluster_nodes(node(2, role=RaftRole.CANDIDATE, leader=None, writable=False))
+    assert RaftRole.LEADER not in {entry.role for entry in unled.nodes}
+    assert [entry.reason for entry in unled.nodes if not entry.healthy] == ["this node knows no leader"]
+
+
+def test_addresses_of_nodes_are_those_that_they_tell() -> None:
+    told = member(1).model_copy(update={"mysql_address": "db1:3307", "api_url": "https://db1:8080"})
+    [entry] = cluster_nodes(node(members=(told,))).nodes
+    assert (entry.mysql_address, entry.api_url) == ("db1:3307", "https://db1:8080")

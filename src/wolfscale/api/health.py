@@ -2,7 +2,17 @@
 
 from enum import StrEnum
 
-from wolfscale.api.models import ClusterStatus, DatabaseState, HealthStatus, NodeStatus, RaftRole
+from wolfscale.api.models import (
+    ClusterNode,
+    ClusterNodes,
+    ClusterStatus,
+    DatabaseState,
+    DatabaseStatus,
+    HealthStatus,
+    MemberStatus,
+    NodeStatus,
+    RaftRole,
+)
 
 _SERVING = frozenset({DatabaseState.REPLICA, DatabaseState.PRIMARY})
 _NO_VOTE = frozenset({RaftRole.LEARNER, RaftRole.WITNESS, RaftRole.JOINING})
@@ -26,13 +36,21 @@ def health(status: NodeStatus, wanted: WantedRole = WantedRole.ANY) -> HealthSta
 
 def _why_not(status: NodeStatus) -> str:
     if status.role in _NO_VOTE:
-        return f"this node is {'a ' if status.role is not RaftRole.JOINING else ''}{status.role}"
+        return f"this node is {_described(status.role)}"
     if status.leader is None:
         return "this node knows no leader"
-    if status.database.state not in _SERVING:
-        detail = f": {status.database.reason}" if status.database.reason else ""
-        return f"MariaDB is in state {status.database.state.value!r}{detail}"
-    return ""
+    return _why_no_database(status.database)
+
+
+def _described(role: RaftRole) -> str:
+    return role.value if role is RaftRole.JOINING else f"a {role.value}"
+
+
+def _why_no_database(database: DatabaseStatus) -> str:
+    if database.state in _SERVING:
+        return ""
+    detail = f": {database.reason}" if database.reason else ""
+    return f"MariaDB is in state {database.state.value!r}{detail}"
 
 
 def _why_not_as(status: NodeStatus, wanted: WantedRole) -> str:
@@ -60,3 +78,49 @@ def cluster_summary(status: NodeStatus) -> ClusterStatus:
         commit_index=status.log.commit_index,
         members=status.members,
     )
+
+
+def cluster_nodes(status: NodeStatus) -> ClusterNodes:
+    """The members as this node sees them."""
+    return ClusterNodes(seen_by=status.name, nodes=tuple(_node(member, status) for member in status.members))
+
+
+def _node(member: MemberStatus, seen_by: NodeStatus) -> ClusterNode:
+    role = _role(member, seen_by)
+    reason = _why_not_member(member, role, seen_by)
+    return ClusterNode(
+        id=member.id,
+        name=member.name,
+        number=member.number,
+        role=role,
+        alive=member.alive,
+        healthy=not reason,
+        reason=reason,
+        writable=member.writable and member.alive,
+        state=member.database.state,
+        lag_groups=member.applied.lag_groups,
+        mysql_address=member.mysql_address,
+        api_url=member.api_url,
+        peer_address=member.address,
+    )
+
+
+def _role(member: MemberStatus, seen_by: NodeStatus) -> RaftRole:
+    if member.id == seen_by.id:
+        return seen_by.role
+    if seen_by.leader is not None and member.id == seen_by.leader.id:
+        return RaftRole.LEADER
+    return _ROLE_BY_SUFFRAGE.get(member.suffrage, RaftRole.FOLLOWER)
+
+
+_ROLE_BY_SUFFRAGE = {"learner": RaftRole.LEARNER, "witness": RaftRole.WITNESS}
+
+
+def _why_not_member(member: MemberStatus, role: RaftRole, seen_by: NodeStatus) -> str:
+    if member.id == seen_by.id:
+        return _why_not(seen_by)
+    if not member.alive:
+        return f"{seen_by.name} has not heard from it lately"
+    if role in _NO_VOTE:
+        return f"it is {_described(role)}"
+    return _why_no_database(member.database)

@@ -145,6 +145,8 @@ class MemberStatus(Shown):
         database: its MariaDB, by its own word.
         applied: how far it has applied, by its own word.
         writable: it takes writes, by its own word.
+        mysql_address: `host:port` where applications connect, by its own word; empty when other machines
+            cannot.
         api_url: `http://host:port` of its HTTP side, by its own word; empty when it serves none that
             other machines can reach.
         host: the machine that it runs on, by its own word.
@@ -161,6 +163,7 @@ class MemberStatus(Shown):
     database: DatabaseStatus
     applied: AppliedStatus = AppliedStatus()
     writable: bool = False
+    mysql_address: str = ""
     api_url: str = ""
     host: HostStatus = HostStatus()
 
@@ -225,6 +228,52 @@ class ClusterStatus(Shown):
     alive_voters: int
     commit_index: int
     members: tuple[MemberStatus, ...]
+
+
+class ClusterNode(Shown):
+    """One member in `GET /cluster/nodes`: where it is, what it does, and whether it can serve.
+
+    Attributes:
+        id: its identity, made at its first start.
+        name: its configured name.
+        number: given by the cluster, never used again.
+        role: what it does in the cluster, as far as the answering node knows.
+        alive: heard from recently.
+        healthy: it can serve clients, by its own word and the answering node's.
+        reason: why not; empty when healthy.
+        writable: it takes writes.
+        state: what its MariaDB is doing.
+        lag_groups: committed transactions that it has not applied yet.
+        mysql_address: `host:port` where applications connect; empty when other machines cannot.
+        api_url: its HTTP side; empty when other machines cannot reach it.
+        peer_address: `host:port` for the other nodes.
+    """
+
+    id: str
+    name: str
+    number: int
+    role: RaftRole
+    alive: bool
+    healthy: bool
+    reason: str
+    writable: bool
+    state: DatabaseState
+    lag_groups: int
+    mysql_address: str
+    api_url: str
+    peer_address: str
+
+
+class ClusterNodes(Shown):
+    """The members as one node sees them: what `GET /cluster/nodes` answers.
+
+    Attributes:
+        seen_by: name of the node that answers.
+        nodes: everyone in the membership, this node included.
+    """
+
+    seen_by: str
+    nodes: tuple[ClusterNode, ...]
 
 
 class HealthStatus(Shown):

@@ -29,6 +29,7 @@ class Announcement:
     def __init__(self, config: Config) -> None:
         self.pace = Pace()
         self._api_url = config.api_url()
+        self._mysql_address = config.mysql_address()
         self._data_dir = config.data_dir
         self._certificates = [path for path in (config.cluster.tls_cert, config.cluster.tls_ca) if path]
         self._fsync = config.wal.fsync
@@ -42,7 +43,9 @@ class Announcement:
             self._looked_at = now
             self._host = self._look()
         host = msgspec.structs.replace(self._host, clock=time.time())
-        return msgspec.structs.replace(notice, api_url=self._api_url, host=host, pace=self.pace)
+        return msgspec.structs.replace(
+            notice, api_url=self._api_url, mysql_address=self._mysql_address, host=host, pace=self.pace
+        )
 
     def _look(self) -> HostNotice:
         total, free = _room(self._data_dir)

@@ -69,6 +69,7 @@ class NodeStatusSource:
                     applied=_applied(said),
                     writable=said.writable and said.term == seen.term,
                     api_url=said.api_url,
+                    mysql_address=said.mysql_address,
                     host=_host(said.host, member.notice_age if member.id != node.id else 0.0),
                 )
             )

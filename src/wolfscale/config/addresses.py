@@ -91,18 +91,18 @@ def _own_address_towards(host: str) -> str | None:
         return str(probe.getsockname()[0])
 
 
-def reachable_url(bind_address: str, advertised_address: str) -> str:
-    """The URL of an HTTP listener for those who reach this machine by its advertised address.
+def reachable_address(bind_address: str, advertised_address: str) -> str:
+    """A listener's `host:port` for those who reach this machine by its advertised address.
 
     Empty where the listener takes this machine's own clients only: on another machine the same address
     would mean that one.
     """
     bound, advertised = parse_address(bind_address), parse_address(advertised_address)
     if bound.is_wildcard:
-        return f"http://{Address(host=advertised.host, port=bound.port)}"
+        return str(Address(host=advertised.host, port=bound.port))
     if _is_loopback(bound.host) and not _is_loopback(advertised.host):
         return ""
-    return f"http://{bound}"
+    return str(bound)
 
 
 def _is_loopback(host: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
-from wolfscale.config.addresses import Address, advertised_address, parse_address, reachable_url
+from wolfscale.config.addresses import Address, advertised_address, parse_address, reachable_address
 
 MINIMUM_SECRET_CHARACTERS = 16
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?", re.IGNORECASE)
@@ -388,4 +388,11 @@ class Config(Section):
         """Where the other machines reach this node's HTTP side; empty when they cannot."""
         if not self.api.enabled:
             return ""
-        return reachable_url(self.api.bind_address, self.advertised_address())
+        address = reachable_address(self.api.bind_address, self.advertised_address())
+        return f"http{'s' if self.api.tls else ''}://{address}" if address else ""
+
+    def mysql_address(self) -> str:
+        """Where applications on other machines reach this node's proxy; empty when they cannot."""
+        if not self.proxy.enabled or self.node.witness:
+            return ""
+        return reachable_address(self.proxy.bind_address, self.advertised_address())

@@ -41,7 +41,7 @@ class HostNotice(msgspec.Struct, frozen=True, kw_only=True):
         disk_total_bytes: size of the file system that holds the data directory; 0 when unknown.
         disk_free_bytes: what is left of it.
         fsync: the log is synced before anything is promised.
-        certificate_ends: when its first given certificate expires, in seconds since 1970; 0: it was given none.
+        certificate_ends: when its first given certificate expires, in seconds since 1970; 0 without any.
     """
 
     version: str = ""
@@ -82,6 +82,7 @@ class MemberNotice(msgspec.Struct, frozen=True, kw_only=True):
         process_id: MariaDB's process id; 0 when it does not run.
         api_url: where its HTTP side can be reached; empty when nowhere. The node adds it, the database
             knows nothing of it.
+        mysql_address: likewise, where applications can connect.
         host: likewise, the machine that it runs on.
         pace: likewise, how fast it commits while it leads.
     """
@@ -99,6 +100,7 @@ class MemberNotice(msgspec.Struct, frozen=True, kw_only=True):
     server_version: str = ""
     process_id: int = 0
     api_url: str = ""
+    mysql_address: str = ""
     host: HostNotice = HostNotice()
     pace: Pace = Pace()
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from wolfscale.api.health import WantedRole, cluster_summary, health
-from wolfscale.api.models import ClusterStatus, HealthStatus, NodeStatus
+from wolfscale.api.health import WantedRole, cluster_nodes, cluster_summary, health
+from wolfscale.api.models import ClusterNodes, ClusterStatus, HealthStatus, NodeStatus
 from wolfscale.api.scopes import Scope
 from wolfscale.api.services import Services
 
@@ -28,6 +28,11 @@ def router(services: Services) -> APIRouter:
     async def cluster() -> ClusterStatus:
         """The cluster as this node sees it."""
         return cluster_summary(source.status())
+
+    @routes.get("/cluster/nodes")
+    async def nodes() -> ClusterNodes:
+        """The members: where each can be reached, what it does, and whether it can serve."""
+        return cluster_nodes(source.status())
 
     @routes.get("/health", response_model_exclude_none=True, responses=_UNHEALTHY)
     async def node_health(
