@@ -1,5 +1,6 @@
 """One line an event, in two forms, without secrets."""
 
+import contextlib
 import io
 import json
 import logging
@@ -86,3 +87,44 @@ def test_configuring_again_replaces_the_stream() -> None:
     second = configured(logs.LogFormat.TEXT)
     logs.logger("a").info("once")
     assert (first.getvalue(), second.getvalue().count("once")) == ("", 1)
+
+
+def subscribed(received: list[logs.LoggedEvent]) -> contextlib.AbstractContextManager[None]:
+    return logs.subscription(received.append)
+
+
+def test_subscriber_gets_events_without_secrets_until_it_leaves() -> None:
+    configured(logs.LogFormat.TEXT, "hunter2!")
+    received: list[logs.LoggedEvent] = []
+    with subscribed(received):
+        logs.hide("a later secret")
+        logs.logger("wolfscale.x").info("went on", reason="hunter2! a later secret", password="p", count=3)
+        logging.getLogger("wolfscale.y").warning("cannot reach %s", "node-2 hunter2!")
+        logging.getLogger("else").warning("not ours")
+        logs.logger("wolfscale.x").debug("too small")
+    logs.logger("wolfscale.x").info("too late")
+    first, second = received
+    assert (first.logger, first.template, first.text) == ("wolfscale.x", "went on", "went on")
+    assert first.fields == {"reason": "[hidden] [hidden]", "password": "[hidden]", "count": "3"}
+    assert (second.template, second.text) == ("cannot reach %s", "cannot reach node-2 [hidden]")
+    assert second.level == logging.WARNING
+
+
+def test_subscriber_gets_what_is_too_small_for_the_lines() -> None:
+    stream = configured(logs.LogFormat.TEXT, level=logging.WARNING)
+    received: list[logs.LoggedEvent] = []
+    with subscribed(received):
+        logs.logger("wolfscale.x").info("quiet")
+        logs.logger("wolfscale.x").warning("loud")
+    logs.logger("wolfscale.x").info("quiet again")
+    assert [event.text for event in received] == ["quiet", "loud"]
+    assert "quiet" not in stream.getvalue()
+    assert "loud" in stream.getvalue()
+
+
+def test_subscription_survives_another_configuration() -> None:
+    received: list[logs.LoggedEvent] = []
+    with subscribed(received):
+        configured(logs.LogFormat.JSON)
+        logs.logger("wolfscale.x").info("still there")
+    assert [event.text for event in received] == ["still there"]

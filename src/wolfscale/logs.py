@@ -14,7 +14,9 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TextIO
 
@@ -33,6 +35,27 @@ class LogFormat(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedEvent:
+    """An event as a line shows it, without secrets.
+
+    Attributes:
+        time: in seconds since 1970.
+        level: as in `logging`.
+        logger: name of the module's logger.
+        template: the event's text before any argument was put in; the same for each event of its kind.
+        text: the event's text.
+        fields: the event's fields as text.
+    """
+
+    time: float
+    level: int
+    logger: str
+    template: str
+    text: str
+    fields: Mapping[str, str]
 
 
 class EventLogger:
@@ -93,9 +116,10 @@ def configure(
     """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(_EventFormatter(format, secrets))
+    handler.setLevel(level)
     root = logging.getLogger()
     for old in list(root.handlers):
-        if isinstance(old.formatter, _EventFormatter):
+        if isinstance(old.formatter, _EventFormatter) and not isinstance(old, _Subscription):
             root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level)
@@ -121,6 +145,46 @@ def hide(*secrets: str) -> None:
             handler.formatter.hide(secrets)
 
 
+@contextmanager
+def subscription(
+    receive: Callable[[LoggedEvent], None], *, under: str = "wolfscale", level: int = logging.INFO
+) -> Iterator[None]:
+    """Give a function every event while the context lasts; secrets hidden from lines are hidden from it too.
+
+    Args:
+        receive: called in the thread that logs; must be quick and must not log.
+        under: name of the logger, with all below it.
+        level: events below it are not given.
+    """
+    formatter = _EventFormatter(LogFormat.TEXT, ())
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, _EventFormatter):
+            formatter.hide(handler.formatter.hidden)
+    handler = _Subscription(receive, under, level)
+    handler.setFormatter(formatter)
+    root, source = logging.getLogger(), logging.getLogger(under)
+    level_before = source.level
+    # The lines' own level stays with their handler: it may be higher than what is subscribed to.
+    source.setLevel(min(level, source.getEffectiveLevel()))
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        source.setLevel(level_before)
+
+
+class _Subscription(logging.Handler):
+    def __init__(self, receive: Callable[[LoggedEvent], None], under: str, level: int) -> None:
+        super().__init__(level)
+        self.addFilter(logging.Filter(under))
+        self._receive = receive
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if isinstance(self.formatter, _EventFormatter):
+            self._receive(self.formatter.event(record))
+
+
 class _EventFormatter(logging.Formatter):
     """A record as one line, without secrets."""
 
@@ -131,18 +195,35 @@ class _EventFormatter(logging.Formatter):
         self._secrets: re.Pattern[str] | None = None
         self.hide(secrets)
 
+    @property
+    def hidden(self) -> frozenset[str]:
+        """The texts that are replaced."""
+        return self._texts
+
     def hide(self, secrets: Iterable[str]) -> None:
         """Replace these texts too wherever they appear; texts of under four characters are left."""
         self._texts |= {text for text in secrets if len(text) >= _SHORTEST_HIDDEN}
         longest_first = sorted(self._texts, key=len, reverse=True)
         self._secrets = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
+    def event(self, record: logging.LogRecord) -> LoggedEvent:
+        """The record as a value."""
+        text = record.getMessage()
+        # Our own loggers pass the text as an argument, so that no character in it has a meaning.
+        template = text if record.msg == "%s" else str(record.msg)
+        fields = {name: self._clean(str(value)) for name, value in _fields_of(record).items()}
+        return LoggedEvent(
+            time=record.created,
+            level=record.levelno,
+            logger=record.name,
+            template=template,
+            text=self._clean(text),
+            fields=fields,
+        )
+
     def format(self, record: logging.LogRecord) -> str:
         event = record.getMessage()
-        fields = {
-            name: HIDDEN if _SECRET_FIELD.search(name) else value
-            for name, value in getattr(record, _FIELDS, {}).items()
-        }
+        fields = _fields_of(record)
         if record.exc_info and record.exc_info[1] is not None:
             fields.update(_error_fields(record.exc_info[1]))
         if self.line_format is LogFormat.JSON:
@@ -173,6 +254,13 @@ class _EventFormatter(logging.Formatter):
         ]
         parts += [f"{name}={_quoted(self._clean(str(value)))}" for name, value in fields.items()]
         return " ".join(parts)
+
+
+def _fields_of(record: logging.LogRecord) -> dict[str, object]:
+    return {
+        name: HIDDEN if _SECRET_FIELD.search(name) else value
+        for name, value in getattr(record, _FIELDS, {}).items()
+    }
 
 
 def _error_fields(error: BaseException) -> dict[str, object]:
