@@ -110,25 +110,45 @@ def access(token_file: Path | None, ca_file: Path | None) -> Access:
     Raises:
         CommandError: what was given is no token.
     """
-    source, text = TOKEN_VARIABLE, os.environ.get(TOKEN_VARIABLE)
     if token_file is not None:
-        source, text = str(token_file), token_file.read_text(encoding="utf-8", errors="replace")
-    token = text.strip() if text is not None else ""
-    if token_file is not None and not token:
-        raise CommandError(f"{source} is empty", exit_code=Exit.USAGE, next_step=_TOKENS)
-    if any(character.isspace() or not character.isprintable() for character in token) or not token.isascii():
-        raise CommandError(
-            f"{source} holds more than a token: one word on one line is wanted",
-            exit_code=Exit.USAGE,
-            next_step=_TOKENS,
-        )
-    return Access(token=token or None, ca_file=ca_file)
+        text = token_file.read_text(encoding="utf-8", errors="replace")
+        token = _token_in(text)
+        if token is None:
+            raise CommandError(
+                f"{token_file} holds no token: wanted is a file with a token alone, or one like a node's "
+                "api-tokens",
+                exit_code=Exit.USAGE,
+                next_step=_TOKENS,
+            )
+    else:
+        token = os.environ.get(TOKEN_VARIABLE, "").strip() or None
+        if token is not None and not _is_token(token):
+            raise CommandError(
+                f"the variable {TOKEN_VARIABLE} holds something else than a token",
+                exit_code=Exit.USAGE,
+                next_step=_TOKENS,
+            )
+    return Access(token=token, ca_file=ca_file)
 
 
+def _token_in(text: str) -> str | None:
+    """The token in a file: alone, or with its right before it; of several the one that allows least."""
+    lines = [words for line in text.splitlines() if (words := line.partition("#")[0].split())]
+    if len(lines) == 1 and len(lines[0]) == 1 and _is_token(lines[0][0]):
+        return lines[0][0]
+    by_right = {words[0]: words[1] for words in lines if len(words) == 2 and _is_token(words[1])}
+    return next((by_right[right] for right in _RIGHTS if right in by_right), None)
+
+
+def _is_token(text: str) -> bool:
+    return text.isascii() and text.isprintable() and not any(map(str.isspace, text))
+
+
+_RIGHTS: Final = ("read", "write", "admin")
 _TOKENS: Final = (
-    "give one of that node's tokens with --token-file FILE or in the variable WOLFSCALE_TOKEN. The node "
-    "wrote them into its data directory at its first start and logged the path; on its own machine none is "
-    "needed"
+    "give one of the cluster's tokens with --token-file FILE or in the variable WOLFSCALE_TOKEN. Each node "
+    "keeps them in the file api-tokens in its data directory, unless tokens_file in [api] names another one; "
+    "on the node's own machine none is needed"
 )
 
 
