@@ -24,6 +24,7 @@ from wolfscale.app.http_access import http_options
 from wolfscale.app.identity import certificate_files, cluster_secret, lock_data_directory, node_account
 from wolfscale.app.ids import NodeIds, NodePlace
 from wolfscale.app.intents import IntentCalls
+from wolfscale.app.observation.recorder import Recorder
 from wolfscale.app.retention import keep_log_short
 from wolfscale.app.sessions import relay_session
 from wolfscale.app.status import NodeStatusSource
@@ -208,6 +209,13 @@ class _Member:
         self._http_options = http_options(config, secret) if config.api.enabled else ServerOptions()
         self._ids = NodeIds(NodePlace(node), config.data_dir)
         self._workers: Workers | None = None
+        self._recorder = Recorder(
+            node=node,
+            storage=storage,
+            lifecycle=parts.lifecycle if parts is not None else None,
+            proxy=self._proxy_status,
+            announcement=announcement,
+        )
         if parts is not None:
             publisher = ViewPublisher(node, parts.database, parts.lifecycle)
             intents = IntentCalls(node, parts.lifecycle)
@@ -238,9 +246,12 @@ class _Member:
     @asynccontextmanager
     async def _services(self, nursery: trio.Nursery, http: sockets.socket | None) -> AsyncIterator[None]:
         """Start in the order in which the parts need each other, stop in the reverse one."""
+        await nursery.start(self._recorder.run)
         if http is not None:
             services = Services(
-                status=NodeStatusSource(self._node, self._notice, self._proxy_status), ids=self._ids
+                status=NodeStatusSource(self._node, self._notice, self._proxy_status),
+                ids=self._ids,
+                history=self._recorder,
             )
             await nursery.start(
                 functools.partial(
@@ -338,6 +349,7 @@ class _Member:
         assert parts is not None
         try:
             await serve_clone(parts.database, stream, tenure=lambda: parts.lifecycle.tenure)
+            parts.lifecycle.statistics.clones_given += 1
         except (WolfScaleError, OSError, trio.BrokenResourceError) as error:
             log.warning("a clone for a peer failed", reason=str(error))
 

@@ -22,7 +22,7 @@ from wolfscale.proxy.worker import ControlledBackends, open_local_socket
 
 log = logs.logger(__name__)
 
-REPORT_SECONDS = 1.0
+REPORT_SECONDS = 0.25
 
 
 def main() -> None:
@@ -70,7 +70,7 @@ async def _run(options: WorkerOptions) -> None:
 
 
 async def _report(control: ControlClient, statistics: Statistics) -> None:
-    """Tell the node the counters once a second while they change."""
+    """Tell the node the counters while they change, so often that a rate over a second is about right."""
     told: dict[str, int] = {}
     while True:
         counters = statistics.as_dict()

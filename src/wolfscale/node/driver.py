@@ -365,7 +365,7 @@ class Driver:
             except (WalFull, WalWriteFailed) as error:
                 # Nothing was written and nothing promised: there may be room again soon.
                 if self.disk_problem is None:
-                    log.error("%s", error)
+                    log.error("the log cannot be written: %s", error)
                 self.disk_problem = str(error)
                 self._hand_leadership_on()
                 await trio.sleep(FULL_DISK_RETRY)
