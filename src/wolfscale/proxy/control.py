@@ -1,8 +1,8 @@
 """The stream between a proxy worker and its node: views one way, requests and replies the other.
 
 Frames are a length (4 bytes, big endian) and a msgpack message. The node pushes a view at once and whenever
-it has changed, newest wins; the worker asks `password_hashes`, `intent_begin`, `intent_end` and `ids`. A stream that
-ends is the worker's end too: without a node it knows nothing.
+it has changed, newest wins; the worker asks `password_hashes`, `intent_begin`, `intent_end` and `ids`. A
+stream that ends is the worker's end too: without a node it knows nothing.
 """
 
 import itertools

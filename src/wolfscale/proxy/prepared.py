@@ -3,6 +3,9 @@
 A statement is prepared where it would run, and again on the other connection when it is first needed there.
 Parameter types come with a client's first execution only, so they are kept for the connection that has not
 heard them. Cursors and long data stay on the leader's connection.
+
+A statement that calls `wolfscale_id()` is prepared anew for each execution, with that execution's ids in its
+text: so its parameters are the client's alone, whatever their types.
 """
 
 import contextlib
@@ -12,9 +15,10 @@ from dataclasses import dataclass, replace
 from wolfscale.mysql.commands import BULK_SEND_TYPES, LAST_PREPARED_STATEMENT, statement_id, with_statement_id
 from wolfscale.mysql.constants import Command
 from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerError
-from wolfscale.proxy.backend import BackendConnection
+from wolfscale.proxy.backend import BackendConnection, Backends
 from wolfscale.proxy.errors import ProxyError
 from wolfscale.proxy.execution import Executor
+from wolfscale.proxy.generated_ids import IdTemplate, take_ids
 from wolfscale.proxy.statement import Kind, Statement
 
 ER_UNKNOWN_STMT_HANDLER = 1243
@@ -40,6 +44,9 @@ class Prepared:
     """A statement that the client has prepared.
 
     Attributes:
+        sql: as it is prepared; with `ids`, for the newest execution.
+        handle: the number by which connections know it: the client's, or with `ids` the newest execution's.
+        ids: where new ids belong in it at each execution; None when it calls for none.
         parameters: how many it has.
         types: two bytes each, as the client bound them last; b"" before its first execution.
         long_data: parts of parameters were sent, to the leader's connection.
@@ -49,6 +56,8 @@ class Prepared:
 
     sql: bytes
     statement: Statement
+    handle: int
+    ids: IdTemplate | None = None
     parameters: int = 0
     types: bytes = b""
     long_data: bool = False
@@ -60,8 +69,8 @@ class _PrepareRequest:
     whole = True
     command = int(Command.STMT_PREPARE)
 
-    def __init__(self, number: int, prepared: Prepared) -> None:
-        self._number = number
+    def __init__(self, prepared: Prepared) -> None:
+        self._number = prepared.handle
         self._prepared = prepared
         self.succeeded = False
 
@@ -82,14 +91,14 @@ class _PrepareRequest:
 class _ExecuteRequest:
     whole = False
 
-    def __init__(self, number: int, prepared: Prepared, payload: bytes) -> None:
-        self._number = number
+    def __init__(self, prepared: Prepared, payload: bytes) -> None:
+        self._number = prepared.handle
         self._prepared = prepared
         self._payload = payload
         self.command = payload[0]
 
     async def payload_for(self, connection: BackendConnection) -> bytes:
-        own = await prepared_id(connection, self._number, self._prepared)
+        own = await prepared_id(connection, self._prepared)
         if self.command == Command.STMT_BULK_EXECUTE:
             payload = self._bulk_with_types(connection)
         elif self.command == Command.STMT_EXECUTE:
@@ -133,13 +142,14 @@ class _ExecuteRequest:
         return data
 
 
-async def prepared_id(connection: BackendConnection, number: int, prepared: Prepared) -> int:
+async def prepared_id(connection: BackendConnection, prepared: Prepared) -> int:
     """This connection's id of a statement, which is prepared on it if need be.
 
     Raises:
         ServerError: it does not prepare there.
         ConnectionLost: the connection is gone.
     """
+    number = prepared.handle
     own = connection.statement_ids.get(number)
     if own is None:
         status = connection.tracker.status
@@ -182,8 +192,9 @@ def executed_in_place(data: bytes, prepared: Prepared, connection: BackendConnec
 class PreparedStatements:
     """The prepared statements of a session."""
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor, backends: Backends) -> None:
         self._executor = executor
+        self._backends = backends
         self._statements: dict[int, Prepared] = {}
         self._numbers = itertools.count(1)
         self._last = 0
@@ -193,8 +204,13 @@ class PreparedStatements:
         self._statements.clear()
         self._last = 0
 
-    async def prepare(self, statement: Statement, sql: bytes) -> None:
+    async def prepare(self, statement: Statement, sql: bytes, ids: IdTemplate | None = None) -> None:
         """COM_STMT_PREPARE.
+
+        Args:
+            statement: what it is.
+            sql: its text.
+            ids: where ids belong in it; the text has examples there.
 
         Raises:
             ProxyError: refused, or too many.
@@ -214,20 +230,39 @@ class PreparedStatements:
                 "42000",
                 f"Can't create more than {MAX_STATEMENTS} prepared statements in one session; close some",
             )
-        number = next(self._numbers) & 0x7FFFFFFF
-        prepared = Prepared(sql, statement)
-        request = _PrepareRequest(number, prepared)
+        number = self._next_handle()
+        prepared = Prepared(sql, statement, number, ids)
+        request = _PrepareRequest(prepared)
         kind = statement.kind if statement.kind in _PREPARING else Kind.OTHER
         await self._executor.execute(_PREPARING[kind], request)
         if request.succeeded:
             self._statements[number] = prepared
             self._last = number
 
-    def find(self, number: bytes) -> Prepared | None:
-        """The statement that the client knows by this id, as it stands in a command."""
-        return self._statements.get(int.from_bytes(number, "little"))
+    def _next_handle(self) -> int:
+        return next(self._numbers) & 0x7FFFFFFF
 
-    def _find(self, payload: bytes, where: str) -> tuple[int, Prepared]:
+    async def _renew_ids(self, prepared: Prepared) -> None:
+        """Put new ids into a statement's text; it is prepared again where it is executed.
+
+        Raises:
+            ProxyError: there are none now.
+        """
+        assert prepared.ids is not None
+        ids = await take_ids(self._backends, prepared.ids.count)
+        await self._forget(prepared)
+        prepared.sql = prepared.ids.fill(ids)
+        prepared.handle = self._next_handle()
+
+    def find(self, number: bytes) -> Prepared | None:
+        """The statement that the client knows by this id, as it stands in a command.
+
+        None also for one that takes more than passing its executions on.
+        """
+        prepared = self._statements.get(int.from_bytes(number, "little"))
+        return prepared if prepared is not None and prepared.ids is None else None
+
+    def _find(self, payload: bytes, where: str) -> Prepared:
         number = statement_id(payload)
         if number == LAST_PREPARED_STATEMENT:
             number = self._last
@@ -238,11 +273,11 @@ class PreparedStatements:
                 "HY000",
                 f"Unknown prepared statement handler ({number}) given to {where}",
             )
-        return number, prepared
+        return prepared
 
     async def execute(self, payload: bytes) -> None:
         """COM_STMT_EXECUTE and COM_STMT_BULK_EXECUTE."""
-        number, prepared = self._find(payload, "EXECUTE")
+        prepared = self._find(payload, "EXECUTE")
         bulk = payload[0] == Command.STMT_BULK_EXECUTE
         if not bulk and len(payload) < _EXECUTE_HEAD_BYTES:
             raise RemoteProtocolError("an execution that is cut short")
@@ -250,36 +285,48 @@ class PreparedStatements:
         long_data, prepared.long_data = prepared.long_data, False
         if failure is not None:
             raise failure
+        if prepared.ids is not None:
+            if bulk:
+                raise ProxyError(
+                    ER_UNSUPPORTED_PS,
+                    "HY000",
+                    "wolfscale_id() would be the same in all rows of a bulk execution: execute it row by row",
+                )
+            if not long_data:
+                await self._renew_ids(prepared)
         statement = prepared.statement
         cursor = not bulk and payload[5] != 0
         if cursor or long_data or bulk:
             kind = statement.kind if statement.kind is not Kind.READ else Kind.OTHER
             statement = replace(statement, kind=kind, one_result=statement.one_result and not bulk)
-        await self._executor.execute(statement, _ExecuteRequest(number, prepared, payload), prepared.sql)
+        await self._executor.execute(statement, _ExecuteRequest(prepared, payload), prepared.sql)
         prepared.cursor = self._executor.last if cursor else None
 
     async def fetch(self, payload: bytes) -> None:
         """COM_STMT_FETCH."""
-        number, prepared = self._find(payload, "FETCH")
+        prepared = self._find(payload, "FETCH")
         cursor = prepared.cursor
         if cursor is None or cursor is not self._executor.connections.writer or cursor.closed:
             raise ProxyError(
-                ER_STMT_HAS_NO_OPEN_CURSOR, "HY000", f"The statement ({number}) has no open cursor."
+                ER_STMT_HAS_NO_OPEN_CURSOR,
+                "HY000",
+                f"The statement ({statement_id(payload)}) has no open cursor.",
             )
-        await self._executor.execute(_FETCHING, _ExecuteRequest(number, prepared, payload))
+        await self._executor.execute(_FETCHING, _ExecuteRequest(prepared, payload))
 
     async def send_long_data(self, payload: bytes) -> None:
         """COM_STMT_SEND_LONG_DATA, which has no answer."""
         prepared = self._statements.get(statement_id(payload))
         if prepared is None or prepared.failure is not None:
             return
-        number = statement_id(payload)
-        prepared.long_data = True
         connections = self._executor.connections
         try:
+            if prepared.ids is not None and not prepared.long_data:
+                await self._renew_ids(prepared)
+            prepared.long_data = True
             writer = await connections.leader()
             await connections.bring_up_to_date(writer)
-            own = await prepared_id(writer, number, prepared)
+            own = await prepared_id(writer, prepared)
             await writer.packets.command(with_statement_id(payload, own))
         except (ProxyError, ServerError) as error:
             prepared.failure = error
@@ -291,9 +338,12 @@ class PreparedStatements:
 
     async def close(self, payload: bytes) -> None:
         """COM_STMT_CLOSE, which has no answer."""
-        number = statement_id(payload)
-        if self._statements.pop(number, None) is None:
-            return
+        prepared = self._statements.pop(statement_id(payload), None)
+        if prepared is not None:
+            await self._forget(prepared)
+
+    async def _forget(self, prepared: Prepared) -> None:
+        number = prepared.handle
         connections = self._executor.connections
         for connection in (connections.writer, connections.reader):
             if connection is None or connection.closed:
@@ -301,8 +351,9 @@ class PreparedStatements:
             connection.types_sent.pop(number, None)
             own = connection.statement_ids.pop(number, None)
             if own is not None:
+                close = bytes((Command.STMT_CLOSE,)) + own.to_bytes(4, "little")
                 with contextlib.suppress(ConnectionLost):
-                    await connection.packets.command(with_statement_id(payload, own))
+                    await connection.packets.command(close)
 
     async def reset(self, payload: bytes) -> None:
         """COM_STMT_RESET: the caller answers OK.
@@ -310,12 +361,12 @@ class PreparedStatements:
         Raises:
             ServerError: a server's error.
         """
-        number, prepared = self._find(payload, "RESET")
+        prepared = self._find(payload, "RESET")
         prepared.long_data = False
         prepared.failure = prepared.cursor = None
         connections = self._executor.connections
         for connection in (connections.writer, connections.reader):
-            own = connection.statement_ids.get(number) if connection is not None else None
+            own = connection.statement_ids.get(prepared.handle) if connection is not None else None
             if connection is not None and own is not None and not connection.closed:
                 with contextlib.suppress(ConnectionLost):
                     await connection.run((with_statement_id(payload[:5], own),))

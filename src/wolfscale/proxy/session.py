@@ -17,6 +17,7 @@ from wolfscale.proxy.connections import Bounds, Connections
 from wolfscale.proxy.engine import Arrival, Engine, Lane
 from wolfscale.proxy.errors import ProxyError
 from wolfscale.proxy.execution import Executor, TextRequest
+from wolfscale.proxy.generated_ids import id_template, mentions_ids, with_ids
 from wolfscale.proxy.handshake import LoggedIn, LogInRefused
 from wolfscale.proxy.judge import judge
 from wolfscale.proxy.known import SYSTEM_SCHEMAS
@@ -95,7 +96,7 @@ class Session:
             bounds=bounds,
             statistics=statistics,
         )
-        self._prepared = PreparedStatements(self._executor)
+        self._prepared = PreparedStatements(self._executor, backends)
         self._shortcut = Shortcut(
             client_capabilities=self._capabilities,
             executor=self._executor,
@@ -225,6 +226,10 @@ class Session:
     async def _on_query(self, payload: bytes) -> None:
         sql = payload[1:]
         executor = self._executor
+        if mentions_ids(sql):
+            memory = executor.memory
+            sql = await with_ids(sql, memory.mode, memory.character_set, self._backends)
+            payload = payload[:1] + sql
         if len(sql) > MAX_TEXT_BYTES:
             statement = self._classify_long(sql)
         else:
@@ -302,12 +307,15 @@ class Session:
     async def _on_prepare(self, payload: bytes) -> None:
         sql = payload[1:]
         executor = self._executor
+        ids = id_template(sql, executor.memory.mode, executor.memory.character_set)
+        if ids is not None:
+            sql = ids.example()
         statement = self._classifier.classify(
             sql, executor.memory.mode, prepared=True, character_set=executor.memory.character_set
         )
         if statement.refusal is not None:
             self._statistics.refused_statements += 1
-        await self._prepared.prepare(statement, sql)
+        await self._prepared.prepare(statement, sql, ids)
 
     async def _on_set_option(self, payload: bytes) -> None:
         await self._executor.execute(_EITHER, TextRequest(payload))

@@ -1,0 +1,209 @@
+"""`wolfscale_id()` in a client's text: a new id takes its place before anything else reads the text.
+
+MariaDB knows no such function, and a stored one could not ask the node. So each call gets its value once a
+statement, as NOW() does, however many rows the statement reads or writes; each of several calls in one
+statement gets another. A call that stands where its value would be kept and used again (a stored program, a
+view, a default) is refused. A prepared statement gets new ids at each execution.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from wolfscale.proxy.backend import Backends
+from wolfscale.proxy.classify import MAX_TEXT_BYTES
+from wolfscale.proxy.control import MAX_IDS
+from wolfscale.proxy.errors import ControlLost, ProxyError
+from wolfscale.proxy.lexer import LexerMode, Token, decode_sql, tokenize
+from wolfscale.proxy.refused import ER_NOT_SUPPORTED_YET
+from wolfscale.proxy.splitting import is_compound
+
+ER_UNKNOWN_ERROR = 1105
+
+_NAME = b"wolfscale_id"
+_EXAMPLE = 1 << 62
+"""Stands for an id while a statement is prepared: of the type and the width of all ids."""
+
+_HEAD_TOKENS = 200
+"""Tokens after which a statement is known to be a compound one, or not."""
+
+_LIST_BEGINS = frozenset({"SELECT", "RETURNING"})
+_LIST_ENDS = frozenset(
+    {
+        *("FROM", "INTO", "WHERE", "GROUP", "HAVING", "ORDER", "LIMIT", "OFFSET", "FETCH", "WINDOW"),
+        *("UNION", "EXCEPT", "INTERSECT", "MINUS", "FOR", "LOCK", "PROCEDURE", "ON", "VALUES", "SET"),
+    }
+)
+_BEFORE_ITEM = _LIST_BEGINS | {
+    *(",", "ALL", "DISTINCT", "DISTINCTROW", "HIGH_PRIORITY", "STRAIGHT_JOIN", "SQL_SMALL_RESULT"),
+    *("SQL_BIG_RESULT", "SQL_BUFFER_RESULT", "SQL_CACHE", "SQL_NO_CACHE", "SQL_CALC_FOUND_ROWS"),
+}
+_BEHIND_ITEM = _LIST_ENDS | {",", ";", ")"}
+
+
+@dataclass(frozen=True, slots=True)
+class IdTemplate:
+    """A text with gaps in which ids belong.
+
+    Attributes:
+        parts: what stands before, between and behind the gaps.
+    """
+
+    parts: tuple[bytes, ...]
+
+    @property
+    def count(self) -> int:
+        """How many ids it takes."""
+        return len(self.parts) - 1
+
+    def fill(self, ids: Sequence[int]) -> bytes:
+        """The text with these ids."""
+        pieces = [self.parts[0]]
+        for id, part in zip(ids, self.parts[1:], strict=True):
+            pieces += (b"%d" % id, part)
+        return b"".join(pieces)
+
+    def example(self) -> bytes:
+        """The text with numbers that are no ids: what it does to types, names and routing is the same."""
+        return self.fill((_EXAMPLE,) * self.count)
+
+
+def mentions_ids(sql: bytes) -> bool:
+    """Whether a text may hold a call; if not, nothing here has to look at it."""
+    return _NAME in sql.lower()
+
+
+async def take_ids(backends: Backends, count: int) -> list[int]:
+    """New ids, as many as a statement needs.
+
+    Raises:
+        ProxyError: there are none now.
+    """
+    ids: list[int] = []
+    try:
+        while len(ids) < count:
+            ids += await backends.take_ids(min(MAX_IDS, count - len(ids)))
+    except ControlLost as error:
+        raise ProxyError(
+            ER_UNKNOWN_ERROR,
+            "HY000",
+            f"wolfscale_id() has no value, so the statement was not executed: {error}",
+        ) from error
+    return ids
+
+
+async def with_ids(sql: bytes, mode: LexerMode, character_set: str, backends: Backends) -> bytes:
+    """The text with an id in the place of each call.
+
+    Raises:
+        ProxyError: a call stands where it must not, or there are no ids now.
+    """
+    template = id_template(sql, mode, character_set)
+    if template is None:
+        return sql
+    return template.fill(await take_ids(backends, template.count))
+
+
+def id_template(sql: bytes, mode: LexerMode, character_set: str = "") -> IdTemplate | None:
+    """Where ids belong in a text; None when it calls for none.
+
+    Raises:
+        ProxyError: a call stands where it must not.
+    """
+    if not mentions_ids(sql):
+        return None
+    if len(sql) > MAX_TEXT_BYTES:
+        if any(found.lastgroup for found in _long_pattern(mode).finditer(sql)):
+            raise _refusal(
+                f"wolfscale_id() cannot stand in a statement of more than {MAX_TEXT_BYTES >> 20} MiB: take "
+                "the ids before (GET /ids, or SET @id = wolfscale_id()), or send fewer rows at once"
+            )
+        return None
+    lexed = tokenize(decode_sql(sql, character_set), mode)
+    calls = list(_calls(lexed.tokens)) if lexed.complete else []
+    if not calls:
+        return None
+    if character_set and not sql.isascii():
+        raise _refusal(
+            f"wolfscale_id() cannot stand in a statement with {character_set} text: take the id before, as "
+            "in SET @id = wolfscale_id()"
+        )
+    parts: list[bytes] = []
+    behind, position = b"", 0
+    for call in calls:
+        parts.append(behind + sql[position : call.start])
+        # A blank, since a letter may follow: `wolfscale_id()AS id`.
+        text = sql[call.start : call.end].replace(b"`", b"``")
+        behind = b" AS `" + text + b"` " if call.is_item else b" "
+        position = call.end
+    parts.append(behind + sql[position:])
+    return IdTemplate(tuple(parts))
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """Where a call begins and ends, and whether it is an item of a SELECT list, without a name of its own."""
+
+    start: int
+    end: int
+    is_item: bool
+
+
+def _calls(tokens: Sequence[Token]) -> Iterator[_Call]:
+    outer: list[bool] = []
+    in_list = kept = compound = False
+    first = 0
+    for number, token in enumerate(tokens):
+        if number == first and token.word != ";":
+            # A compound statement goes on behind its semicolons.
+            compound = compound or is_compound(tokens[first : first + _HEAD_TOKENS])
+            kept = compound or token.word in ("CREATE", "ALTER")
+        match token.word:
+            case "(":
+                outer.append(in_list)
+                in_list = False
+            case ")":
+                in_list = outer.pop() if outer else False
+            case ";":
+                first = number + 1
+                outer.clear()
+                in_list = False
+            case "WOLFSCALE_ID" if _is_call(tokens, number):
+                if kept:
+                    raise _refusal(
+                        "wolfscale_id() gets its value before the statement is sent, so in a stored program, "
+                        "a view or a default it would be the same for ever: call it in the statement that "
+                        "writes the row"
+                    )
+                yield _Call(token.start, tokens[number + 2].end, in_list and _is_item(tokens, number))
+            case word if word in _LIST_BEGINS:
+                in_list = True
+            case word if word in _LIST_ENDS:
+                in_list = False
+
+
+def _is_call(tokens: Sequence[Token], number: int) -> bool:
+    before = tokens[number - 1].word if number else ""
+    behind = [token.word for token in tokens[number + 1 : number + 3]]
+    return behind == ["(", ")"] and before not in (".", "@", "@@")
+
+
+def _is_item(tokens: Sequence[Token], number: int) -> bool:
+    before = tokens[number - 1].word
+    behind = tokens[number + 3].word if number + 3 < len(tokens) else ";"
+    return before in _BEFORE_ITEM and behind in _BEHIND_ITEM
+
+
+def _long_pattern(mode: LexerMode) -> re.Pattern[bytes]:
+    """Finds quoted text and comments, and as the group `call` what looks like a call beside them."""
+    plain, escape = (rb"\\", rb"\\.|") if mode.backslash_escapes else (b"", b"")
+    quoted = b"|".join(
+        q + rb"(?:[^" + q + plain + rb"]++|" + escape + q + q + rb")*+" + q for q in (b"'", b'"')
+    )
+    comments = rb"`[^`]*+`|\#[^\n]*+|--(?=[\x00-\x20\x7f])[^\n]*+|/\*.*?\*/"
+    call = rb"(?<![\w$.@\x80-\xff])(?P<call>(?i:wolfscale_id)\s*+\(\s*+\))"
+    return re.compile(quoted + b"|" + comments + b"|" + call, re.DOTALL)
+
+
+def _refusal(message: str) -> ProxyError:
+    return ProxyError(ER_NOT_SUPPORTED_YET, "42000", message)
