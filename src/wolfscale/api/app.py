@@ -4,10 +4,10 @@ from fastapi import FastAPI
 
 from wolfscale import __version__
 from wolfscale.api.problems import ProblemBody, answer_problems
-from wolfscale.api.routes import dashboard_data, ids, status
+from wolfscale.api.routes import dashboard_data, ids, metrics, status
 from wolfscale.api.services import Services
 
-ROUTERS = (status.router, ids.router, dashboard_data.router)
+ROUTERS = (status.router, ids.router, dashboard_data.router, metrics.router)
 
 
 def build_app(services: Services) -> FastAPI:

@@ -16,6 +16,7 @@ from wolfscale.api.app import build_app
 from wolfscale.api.connection import Connections
 from wolfscale.api.errors import ApiBindError
 from wolfscale.api.gate import DEFAULT_BODY_BYTES, HEADER_BYTES, Gate
+from wolfscale.api.requests import CountedRequests
 from wolfscale.api.services import Services
 
 # Open requests are answered within this when the node stops.
@@ -85,7 +86,8 @@ async def serve_http(
         options: who is let in, and how much of what.
         task_status: started when requests are taken.
     """
-    app = Gate(build_app(services), options.policy, body_bytes=options.body_bytes)
+    gate = Gate(build_app(services), options.policy, body_bytes=options.body_bytes)
+    app = CountedRequests(gate, services.requests)
     context = WorkerContext(None)
     connections = Connections(
         ASGIWrapper(app),  # type: ignore[arg-type]

@@ -3,8 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from prometheus_client import CollectorRegistry
+
 from wolfscale.api.dashboard_models import Event, History
 from wolfscale.api.models import NodeStatus
+from wolfscale.api.requests import RequestCounts
 
 
 class StatusSource(Protocol):
@@ -55,8 +58,12 @@ class Services:
         status: the node as it sees itself.
         ids: new ids; None where there is nobody to give them.
         history: the last minutes, for the dashboard.
+        metrics: what is counted, for Prometheus.
+        requests: where requests are counted.
     """
 
     status: StatusSource
     ids: IdSource | None = None
     history: HistorySource = field(default_factory=NoHistory)
+    metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
+    requests: RequestCounts = field(default_factory=RequestCounts)
