@@ -3,11 +3,12 @@
 from fastapi import FastAPI
 
 from wolfscale import __version__
+from wolfscale.api.openapi import describe_api
 from wolfscale.api.problems import ProblemBody, answer_problems
-from wolfscale.api.routes import dashboard_data, ids, metrics, status
+from wolfscale.api.routes import dashboard_data, docs, ids, status
 from wolfscale.api.services import Services
 
-ROUTERS = (status.router, ids.router, dashboard_data.router, metrics.router)
+ROUTERS = (status.router, ids.router, dashboard_data.router, docs.router)
 
 
 def build_app(services: Services) -> FastAPI:
@@ -23,4 +24,5 @@ def build_app(services: Services) -> FastAPI:
     answer_problems(app)
     for router in ROUTERS:
         app.include_router(router(services))
+    describe_api(app)
     return app
