@@ -5,10 +5,18 @@ from fastapi import FastAPI
 from wolfscale import __version__
 from wolfscale.api.openapi import describe_api
 from wolfscale.api.problems import ProblemBody, answer_problems
-from wolfscale.api.routes import dashboard_data, docs, ids, metrics, status
+from wolfscale.api.routes import dashboard_data, docs, ids, metrics, query, status, writes
 from wolfscale.api.services import Services
 
-ROUTERS = (status.router, ids.router, dashboard_data.router, metrics.router, docs.router)
+ROUTERS = (
+    status.router,
+    writes.router,
+    query.router,
+    ids.router,
+    dashboard_data.router,
+    metrics.router,
+    docs.router,
+)
 
 
 def build_app(services: Services) -> FastAPI:

@@ -6,6 +6,7 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry
 
 from wolfscale.api.dashboard_models import Event, History
+from wolfscale.api.gateway import SqlGateway
 from wolfscale.api.models import NodeStatus
 from wolfscale.api.requests import RequestCounts
 
@@ -60,6 +61,7 @@ class Services:
         history: the last minutes, for the dashboard.
         metrics: what is counted, for Prometheus.
         requests: where requests are counted.
+        sql: the databases of this node and of the leader; None where there are none.
     """
 
     status: StatusSource
@@ -67,3 +69,4 @@ class Services:
     history: HistorySource = field(default_factory=NoHistory)
     metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
     requests: RequestCounts = field(default_factory=RequestCounts)
+    sql: SqlGateway | None = None

@@ -19,13 +19,19 @@ class IntentCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IntentCalls:
-    """Both ends of the calls; made before the node runs, since it registers the handlers."""
+    """Both ends of the calls; made before the node runs, since it registers the handlers.
 
-    def __init__(self, node: Node, lifecycle: Lifecycle) -> None:
+    Args:
+        node: calls the leader's.
+        lifecycle: of the MariaDB beside it; None on a witness, which is never the called one.
+    """
+
+    def __init__(self, node: Node, lifecycle: Lifecycle | None) -> None:
         self._node = node
         self._lifecycle = lifecycle
-        node.handle_rpc(BEGIN, self._on_begin)
-        node.handle_rpc(END, self._on_end)
+        if lifecycle is not None:
+            node.handle_rpc(BEGIN, self._on_begin)
+            node.handle_rpc(END, self._on_end)
 
     async def begin(self, connection_id: int) -> None:
         """Have the leader's mark on its disk; the statement may be sent then only.
@@ -48,12 +54,13 @@ class IntentCalls:
 
     async def _on_begin(self, payload: bytes) -> bytes:
         call = msgspec.msgpack.decode(payload, type=IntentCall)
-        if not self._lifecycle.writable:
+        if self._lifecycle is None or not self._lifecycle.writable:
             raise DatabaseUnavailable("it is not the primary")
         await self._lifecycle.open_intents.begin(call.connection_id)
         return b""
 
     async def _on_end(self, payload: bytes) -> bytes:
         call = msgspec.msgpack.decode(payload, type=IntentCall)
-        self._lifecycle.open_intents.end(call.connection_id, finished=call.finished)
+        if self._lifecycle is not None:
+            self._lifecycle.open_intents.end(call.connection_id, finished=call.finished)
         return b""

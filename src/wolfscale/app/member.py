@@ -17,9 +17,12 @@ from wolfscale.api.server import ServerOptions, bind_http, serve_http
 from wolfscale.api.services import Services
 from wolfscale.app.admin import DatabaseAccess, save_database_access
 from wolfscale.app.announcement import Announcement
+from wolfscale.app.api_account import USER as API_USER
+from wolfscale.app.api_account import api_account, keep_account
 from wolfscale.app.cluster import NodeCluster
 from wolfscale.app.database import build_server
 from wolfscale.app.founding import check_not_founded_before, keep_note
+from wolfscale.app.gateway import Gateway
 from wolfscale.app.http_access import http_options
 from wolfscale.app.identity import certificate_files, cluster_secret, lock_data_directory, node_account
 from wolfscale.app.ids import NodeIds, NodePlace
@@ -176,6 +179,7 @@ def _application(config: Config) -> Application:
         database=database.database,
         user=database.application_user,
         password=password.get_secret_value() if password is not None else "",
+        cluster_accounts=(API_USER,),
     )
 
 
@@ -216,9 +220,23 @@ class _Member:
             proxy=self._proxy_status,
             announcement=announcement,
         )
+        self._publisher = publisher = ViewPublisher(
+            node, parts.database if parts else None, parts.lifecycle if parts else None
+        )
+        intents = IntentCalls(node, parts.lifecycle if parts else None)
+        self._api_account = api_account(secret)
+        logs.hide(self._api_account.password)
+        self._gateway = Gateway(
+            node=node,
+            views=publisher.views,
+            intents=intents,
+            account=self._api_account,
+            default_database=config.database.database,
+            node_account=config.database.user,
+            write_wait_seconds=config.proxy.write_wait_ms / 1000,
+            read_wait_seconds=config.proxy.read_wait_ms / 1000,
+        )
         if parts is not None:
-            publisher = ViewPublisher(node, parts.database, parts.lifecycle)
-            intents = IntentCalls(node, parts.lifecycle)
             if config.proxy.enabled:
                 self._workers = Workers(
                     config=config,
@@ -252,13 +270,16 @@ class _Member:
                 status=NodeStatusSource(self._node, self._notice, self._proxy_status),
                 ids=self._ids,
                 history=self._recorder,
+                sql=self._gateway,
             )
+            nursery.start_soon(self._gateway.run)
             await nursery.start(
                 functools.partial(
                     serve_http, services, http, stop=trio.sleep_forever, options=self._http_options
                 )
             )
         await nursery.start(self._node.run)
+        nursery.start_soon(self._publisher.run)
         nursery.start_soon(self._ids.run)
         nursery.start_soon(keep_note, self._node, self._note)
         if self._parts is None:
@@ -269,6 +290,7 @@ class _Member:
         if self._parts is not None:
             await nursery.start(self._parts.feed.run)
             nursery.start_soon(self._keep_log_short, self._parts.lifecycle)
+            nursery.start_soon(keep_account, self._parts.database, self._parts.lifecycle, self._api_account)
             nursery.start_soon(self._run_lifecycle, self._parts.lifecycle, lifecycle_scope, lifecycle_ended)
         workers_scope = trio.CancelScope()
         if self._workers is not None:

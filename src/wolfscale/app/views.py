@@ -9,12 +9,20 @@ from wolfscale.proxy.view import View, Views
 from wolfscale.replication.database import Database
 from wolfscale.replication.lifecycle import Lifecycle
 from wolfscale.replication.notice import decode_notice
+from wolfscale.replication.positions import CommittedSequence
 
 
 class ViewPublisher:
     """Keeps one `Views` up to date; every proxy of this node is pushed the same one."""
 
-    def __init__(self, node: Node, database: Database, lifecycle: Lifecycle) -> None:
+    def __init__(self, node: Node, database: Database | None, lifecycle: Lifecycle | None) -> None:
+        """Prepare.
+
+        Args:
+            node: knows the leader and the log.
+            database: the MariaDB beside it; None on a witness.
+            lifecycle: likewise.
+        """
         self.views = Views()
         """For the proxies of this node."""
         self.remote_views = Views()
@@ -22,10 +30,13 @@ class ViewPublisher:
         self._node = node
         self._database = database
         self._lifecycle = lifecycle
+        self._committed = CommittedSequence(node.log)
 
     async def run(self) -> None:
         """Update until cancelled: after each change of what a view is made of, and never without one."""
-        sources = (self._node.changes, self._lifecycle.changes, self._lifecycle.applied_changes)
+        sources = [self._node.changes]
+        if self._lifecycle is not None:
+            sources += [self._lifecycle.changes, self._lifecycle.applied_changes]
         async with trio.open_nursery() as nursery:
             for changes in sources:
                 nursery.start_soon(self._follow, changes)
@@ -41,26 +52,32 @@ class ViewPublisher:
             await changes.wait()
 
     def _view(self) -> View:
-        node, lifecycle = self._node, self._lifecycle
+        node, database, lifecycle = self._node, self._database, self._lifecycle
         leader = node.leader
-        return View(
+        view = View(
             node=node.id,
             term=node.term,
             leader=leader.id if leader else None,
             leader_address=leader.address if leader else None,
             writable=self._is_writable(),
+            committed_sequence=self._committed.value,
+            peers=tuple(member.address for member in node.membership.members),
+        )
+        if database is None or lifecycle is None:
+            return view
+        return msgspec.structs.replace(
+            view,
             is_leader=lifecycle.writable,
             committed_sequence=lifecycle.committed_sequence,
             applied_sequence=lifecycle.applied_sequence,
             database_ready=lifecycle.serving,
-            database_socket=self._database.socket_path,
-            node_account=self._database.account.user,
-            peers=tuple(member.address for member in node.membership.members),
+            database_socket=database.socket_path,
+            node_account=database.account.user,
         )
 
     def _is_writable(self) -> bool:
         """Whether the leader has announced itself writable in the present term."""
-        if self._lifecycle.writable:
+        if self._lifecycle is not None and self._lifecycle.writable:
             return True
         leader = self._node.leader
         said = self._node.notices.get(leader.id) if leader and leader.id != self._node.id else None

@@ -64,7 +64,7 @@ class Workers:
         config: the node's configuration.
         secret: the cluster's secret.
         listener: the clients' socket, shared by all workers.
-        publisher: what the workers are pushed.
+        publisher: what the workers are pushed; somebody else runs it.
         database: asked for password hashes.
         intents: where intents go.
         ids: asked for ids.
@@ -94,7 +94,6 @@ class Workers:
     async def run(self) -> None:
         """Keep the workers running until cancelled; then none is left."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._publisher.run)
             for number in range(self._config.proxy.workers):
                 nursery.start_soon(self._keep_running, number)
 

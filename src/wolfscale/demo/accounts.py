@@ -1,4 +1,4 @@
-"""The demo's account and database: everything outside the system schemas, nothing inside them."""
+"""The demo's account, which may do everything outside the system schemas, its database, and its table."""
 
 ACCOUNT = "app"
 PASSWORD = "secret"
@@ -28,3 +28,15 @@ def account_statements(user: str = ACCOUNT, password: str = PASSWORD) -> tuple[s
 def database_statement(database: str = DATABASE) -> str:
     """The statement that creates the database."""
     return f"CREATE DATABASE IF NOT EXISTS `{database}`"
+
+
+def users_statement(database: str = DATABASE) -> str:
+    """The statement that creates the table of the README's HTTP requests.
+
+    Its key has no AUTO_INCREMENT: an HTTP insert without one gets a snowflake id.
+    """
+    return (
+        f"CREATE TABLE IF NOT EXISTS `{database}`.users (id BIGINT NOT NULL PRIMARY KEY, "
+        "name VARCHAR(255) NOT NULL, email VARCHAR(255) NOT NULL, "
+        "created_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP)"
+    )

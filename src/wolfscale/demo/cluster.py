@@ -14,7 +14,7 @@ import trio
 from wolfscale.api.client import fetch_status
 from wolfscale.api.errors import ApiError
 from wolfscale.api.models import NodeStatus
-from wolfscale.demo.accounts import account_statements, database_statement
+from wolfscale.demo.accounts import account_statements, database_statement, users_statement
 from wolfscale.demo.conditions import Condition, Statuses, describe, has_writable, serving, writable_node
 from wolfscale.demo.errors import DemoError, NodeEndedError, WaitedInVainError
 from wolfscale.demo.plan import ClusterPlan, NodePlan, free_ports
@@ -115,8 +115,8 @@ class DemoCluster:
         return any(self.node(number).data_dir.exists() for number in numbers)
 
     async def create_account(self) -> None:
-        """Create the demo's account and database on whichever node takes writes; no harm when they exist."""
-        await self.on_writable([*account_statements(), database_statement()])
+        """Create account, database and table on whichever node takes writes; no harm when they are there."""
+        await self.on_writable([*account_statements(), database_statement(), users_statement()])
 
     def add_node(self) -> int:
         """Plan one more node on free ports, knowing all others as peers; returns its number. Not started."""

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from wolfscale.demo.accounts import DATABASE
+
 LOOPBACK = "127.0.0.1"
 MYSQL_PORT = 3307
 HTTP_PORT = 8080
@@ -151,7 +153,7 @@ class ClusterPlan:
         """One node's wolfscale.toml."""
         sections: dict[str, dict[str, object]] = {
             "node": {"id": node.name, "bind_address": node.peer_address, "data_dir": str(node.data_dir)},
-            "database": {},
+            "database": {"database": DATABASE},
             "cluster": {
                 "peers": [other.peer_address for other in self.nodes if other.number != node.number],
                 "secret_file": str(self.secret_path),

@@ -26,11 +26,13 @@ class Application:
             while the cluster has no account but its own, so that it is never made again once it was dropped
             or given another password beside others.
         password: the account's.
+        cluster_accounts: names of accounts that the cluster itself has beside the node's.
     """
 
     database: str | None = None
     user: str | None = None
     password: str = field(default="", repr=False)
+    cluster_accounts: tuple[str, ...] = ()
 
 
 async def create_missing(database: Database, intents: OpenIntents, application: Application) -> None:
@@ -46,7 +48,11 @@ async def create_missing(database: Database, intents: OpenIntents, application: 
     if application.database is not None and not await _has_database(database, application.database):
         statements.append(f"CREATE DATABASE IF NOT EXISTS {identifier(application.database)}")
     user = application.user
-    if user is not None and application.database is not None and not await _has_accounts(database):
+    if (
+        user is not None
+        and application.database is not None
+        and not await _has_accounts(database, application.cluster_accounts)
+    ):
         statements += owner_statements(user, password_hash(application.password), application.database)
         log.info("creating the first account", user=user, database=application.database)
     if not statements:
@@ -106,8 +112,8 @@ async def _has_database(database: Database, name: str) -> bool:
     return count != "0"
 
 
-async def _has_accounts(database: Database) -> bool:
-    own = literal(database.account.user)
+async def _has_accounts(database: Database, cluster_accounts: tuple[str, ...]) -> bool:
+    own = ", ".join(literal(name) for name in (database.account.user, *cluster_accounts))
     count = await database.value(
         f"SELECT COUNT(*) FROM mysql.global_priv WHERE User NOT IN ('', 'mariadb.sys', {own})"
     )
