@@ -1,6 +1,8 @@
 """`wolfscale start`: run a node until it is told to stop."""
 
-from typing import Annotated
+import errno
+from pathlib import Path
+from typing import Annotated, Final
 
 import typer
 
@@ -10,6 +12,8 @@ from wolfscale.app.member import run
 from wolfscale.cli.configuration import ConfigOption, as_command_error, locate, read
 from wolfscale.cli.events import LogFormatOption, LogLevel, LogLevelOption, configure_logs
 from wolfscale.config import ConfigError
+
+_OF_THE_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
 
 
 def command(
@@ -31,4 +35,13 @@ def command(
         code = run(settings, bootstrap=bootstrap, note=note_path(locate(config)))
     except ConfigError as error:
         raise as_command_error(error) from error
+    except OSError as error:
+        raise _in_directory(error, settings.data_dir) from error
     raise typer.Exit(code)
+
+
+def _in_directory(error: OSError, directory: Path) -> OSError:
+    """The same error; where the disk failed and no file is named, it was one of the node's."""
+    if error.errno in _OF_THE_DISK and error.filename is None:
+        return OSError(error.errno, error.strerror, str(directory))
+    return error

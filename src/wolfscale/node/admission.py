@@ -3,7 +3,6 @@
 Changes of the membership are made one at a time (thesis 4.1): whoever asks meanwhile waits.
 """
 
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from enum import Enum
@@ -12,13 +11,14 @@ from typing import TypeVar
 import msgspec
 import trio
 
+from wolfscale import logs
 from wolfscale.ids import NODE_NUMBERS
 from wolfscale.node.driver import Driver
 from wolfscale.node.errors import JoinRefused
 from wolfscale.raft.errors import NotLeader
 from wolfscale.raft.types import Index, Member, Membership, NodeId, Suffrage
 
-log = logging.getLogger(__name__)
+log = logs.logger(__name__)
 
 JOIN, PROMOTE, REMOVE = "node.join", "node.promote", "node.remove"
 CHANGE_TIMEOUT = 30.0
@@ -208,7 +208,7 @@ class Admission:
                         f"a live member has that name: {namesake.name} at {namesake.address}; give this node "
                         "another id in its configuration, or stop that one",
                     )
-                log.info("%s takes the place of %s, which is gone", id, namesake.id)
+                log.info("a new member takes the place of one that is gone", member=id, gone=namesake.id)
                 await self.change(lambda membership: membership.without(namesake.id))
         await self.change(lambda membership: _with_joiner(membership, request))
         return self._answer(Standing.MEMBER)

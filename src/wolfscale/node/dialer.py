@@ -130,6 +130,11 @@ def is_secret_mismatch(error: BaseException) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """One line about why a connection was lost."""
-    cause = error.__cause__ or error
-    return str(cause) or type(cause).__name__
+    """One line about why a connection was lost, in the system's words where it has some."""
+    if isinstance(error, OSError) and error.errno and error.strerror:
+        return error.strerror
+    if isinstance(error, BaseExceptionGroup):
+        return describe(error.exceptions[0])
+    if error.__cause__ is not None:
+        return describe(error.__cause__)
+    return str(error) or type(error).__name__

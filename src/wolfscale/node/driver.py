@@ -6,7 +6,6 @@ state only marks work; one pass of the loop serves everything that was marked in
 """
 
 import contextlib
-import logging
 import random
 import time
 from collections import deque
@@ -14,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 import trio
 
+from wolfscale import logs
 from wolfscale.changes import Changes
 from wolfscale.errors import InvariantError, WolfScaleError
 from wolfscale.node.clock import Ticker
@@ -29,7 +29,7 @@ from wolfscale.raft.ready import Ready
 from wolfscale.raft.types import Index, LogBase, Membership, NodeId, RaftConfig, Term
 from wolfscale.wal.errors import WalFull, WalWriteFailed
 
-log = logging.getLogger(__name__)
+log = logs.logger(__name__)
 
 FULL_DISK_RETRY = 1.0
 """Seconds between attempts to write when the disk is full."""
@@ -120,7 +120,7 @@ class Driver:
         except (WolfScaleError, OSError) as error:
             self.fail(error)
         except Exception as error:
-            log.exception("the core broke")
+            log.error("the core broke", error=error)
             self.fail(InvariantError(f"the core broke: {error!r}"))
 
     def propose(self, datas: Sequence[bytes], *, term: int | None = None) -> Index:
@@ -238,7 +238,7 @@ class Driver:
     def fail(self, error: WolfScaleError | OSError) -> None:
         """Stop because of an error that nothing can be done about."""
         if self.failure is None:
-            log.critical("the node stops: %s", error)
+            log.error("the node stops", reason=str(error))
             self.failure = error
         self._stopped = True
         self._scope.cancel()
@@ -365,7 +365,7 @@ class Driver:
             except (WalFull, WalWriteFailed) as error:
                 # Nothing was written and nothing promised: there may be room again soon.
                 if self.disk_problem is None:
-                    log.error("the log cannot be written: %s", error)
+                    log.error("the log cannot be written", reason=str(error))
                 self.disk_problem = str(error)
                 self._hand_leadership_on()
                 await trio.sleep(FULL_DISK_RETRY)

@@ -1,6 +1,5 @@
 """A node's way into its cluster: bootstrap one, join one, and be known there under the right address."""
 
-import logging
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -9,8 +8,6 @@ import trio
 from wolfscale.node.admission import JOIN, JoinAnswer, JoinRequest, Standing
 from wolfscale.node.errors import BootstrapRefused, JoinRefused, RpcError, SecretMismatch
 from wolfscale.node.rpc import RpcClient
-
-log = logging.getLogger(__name__)
 
 QUESTION_TIMEOUT = 2.0
 ASK_TIMEOUT = 35.0

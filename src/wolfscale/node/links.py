@@ -6,7 +6,6 @@ reported at once.
 """
 
 import contextlib
-import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 import msgspec
 import trio
 
+from wolfscale import logs
 from wolfscale.node.dialer import Dialer, describe
 from wolfscale.node.errors import FrameError, LinkError
 from wolfscale.node.lanes import MAX_NOTICE_BYTES, Inbox, Outbox
@@ -21,7 +21,7 @@ from wolfscale.raft.errors import RaftError
 from wolfscale.raft.messages import Message
 from wolfscale.raft.types import Member, NodeId
 
-log = logging.getLogger(__name__)
+log = logs.logger(__name__)
 
 RECEIVE_BYTES = 256 * 1024
 FIRST_RETRY, LAST_RETRY = 0.05, 1.0
@@ -235,7 +235,7 @@ class Links:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         except (FrameError, RaftError) as error:
-            log.warning("closed the stream from %s, which sent nonsense: %s", peer, error)
+            log.warning("closed the stream of a peer that sent nonsense", peer=peer, reason=str(error))
         finally:
             if link.incoming is stream:
                 link.incoming = None
@@ -278,7 +278,9 @@ class Links:
                     await self._connect(link)
                 except LinkError as error:
                     if link.error != error.reason:
-                        log.info("cannot reach %s at %s: %s", link.peer, link.address, error.reason)
+                        log.info(
+                            "cannot reach a peer", peer=link.peer, address=link.address, reason=error.reason
+                        )
                     link.error = error.reason
                 else:
                     if trio.current_time() - started > LAST_RETRY:
@@ -296,7 +298,7 @@ class Links:
         try:
             link.error = None
             link.outgoing = link.outbox.connected = True
-            log.info("connected to %s at %s", link.peer, link.address)
+            log.info("connected to a peer", peer=link.peer, address=link.address)
             if self._notice is not None:
                 link.outbox.put_notice(self._notice)
             link.wake.set()
@@ -325,7 +327,7 @@ class Links:
         try:
             await stream.receive_some(1)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            log.debug("an outgoing stream ended: %s", describe(error))
+            log.debug("an outgoing stream ended", reason=describe(error))
         scope.cancel()
 
     def _closed(self, link: _Link) -> None:

@@ -1,11 +1,11 @@
 """The peer port: takes streams from whoever proves the cluster secret, and hands them on by kind."""
 
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import trio
 
+from wolfscale import logs
 from wolfscale.errors import InvariantError
 from wolfscale.node.dialer import (
     describe,
@@ -19,7 +19,7 @@ from wolfscale.node.frames import build_frame, read_frame
 from wolfscale.node.hello import decode_hello, encode_answer
 from wolfscale.node.tls import Credentials
 
-log = logging.getLogger(__name__)
+log = logs.logger(__name__)
 
 MAX_HANDSHAKES = 64
 """Connections that have not proved the secret yet; more are closed at once."""
@@ -90,7 +90,11 @@ class Listener:
             OSError: the address cannot be listened on.
         """
         host, port = parse_address(self._bind_address)
-        listeners = await trio.open_tcp_listeners(port, host=host)
+        try:
+            listeners = await trio.open_tcp_listeners(port, host=host)
+        except OSError as error:
+            reason = f"cannot listen for peers at {self._bind_address}: {error.strerror or error}"
+            raise OSError(error.errno, f"{reason}. Choose another [node] bind_address") from error
         bound = listeners[0].socket.getsockname()
         self.bound_address = format_address(host, bound[1])
         task_status.started(self.bound_address)
@@ -151,10 +155,10 @@ class Listener:
         except OSError:
             peer = "a peer that is gone"
         log.warning(
-            "refused a connection from %s: it did not prove the cluster secret (%s); %d refused so far",
-            peer,
-            "timed out" if isinstance(error, trio.TooSlowError) else describe(error),
-            self._wrong_secret + self._failed,
+            "refused a connection that did not prove the cluster's secret",
+            peer=peer,
+            reason="timed out" if isinstance(error, trio.TooSlowError) else describe(error),
+            refused_so_far=self._wrong_secret + self._failed,
         )
 
     async def _hand_on(
@@ -170,11 +174,11 @@ class Listener:
             with trio.move_on_after(CLOSE_TIMEOUT):
                 await stream.aclose()
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, FrameError) as error:
-            log.debug("a %s stream ended: %s", kind, describe(error))
+            log.debug("a stream ended", kind=kind, reason=describe(error))
         except InvariantError:
             raise
-        except Exception:
+        except Exception as error:
             # One stream's handler must not take the peer port, and with it the node, along.
-            log.exception("the handler of a %s stream failed", kind)
+            log.error("the handler of a stream failed", error=error, kind=kind)
         finally:
             self._open -= 1

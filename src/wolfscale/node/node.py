@@ -1,13 +1,13 @@
 """One member of a cluster: the core, its disk, its links and its place in the membership, as one object."""
 
 import contextlib
-import logging
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import msgspec
 import trio
 
+from wolfscale import logs
 from wolfscale.changes import Changes
 from wolfscale.node.admission import PROMOTE, REMOVE, Admission, PromoteRequest, RemoveRequest
 from wolfscale.node.dialer import Dialer
@@ -31,7 +31,7 @@ from wolfscale.raft.errors import NotLeader, TransferRefused
 from wolfscale.raft.messages import Message
 from wolfscale.raft.types import Index, Member, Membership, NodeId, RaftConfig, Role, Term
 
-log = logging.getLogger(__name__)
+log = logs.logger(__name__)
 
 
 class Node:
@@ -123,7 +123,7 @@ class Node:
         node = cls(options=options, identity=identity, storage=storage, dialer=Dialer(credentials))
         if identity.number and not node.membership.members:
             # Its votes and what it acknowledged are gone: it must not come back as the same member.
-            log.warning("the log of %s is gone; this node joins again as a new member", identity.id)
+            log.warning("this node's log is gone: it joins again as a new member", node=identity.id)
             identity = await trio.to_thread.run_sync(new_identity, options.data_dir, options.name)
             node = cls(options=options, identity=identity, storage=storage, dialer=node.dialer)
         return node
@@ -388,7 +388,7 @@ class Node:
                 await nursery.start(self._links.run)
                 await nursery.start(self._driver.run)
                 nursery.start_soon(self._residence.run)
-                log.info("%s listens to its peers at %s", self.id, address)
+                log.info("listening for peers", node=self.id, address=address)
                 task_status.started()
         except BaseExceptionGroup as group:
             error = only_error(group)
@@ -416,7 +416,7 @@ class Node:
         self._driver.link_up(peer)
 
     def _on_link_lost(self, peer: NodeId) -> None:
-        log.info("the connection with %s is lost", peer)
+        log.info("lost a peer", peer=peer)
         self._driver.link_lost(peer)
         self.role_changes.notify()
 

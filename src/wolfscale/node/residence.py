@@ -1,11 +1,11 @@
 """A node's place in its cluster: bootstrapped or joined, kept under the right address, lost when removed."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 
 import trio
 
+from wolfscale import logs
 from wolfscale.changes import Changes
 from wolfscale.errors import WolfScaleError
 from wolfscale.node.admission import Admission, JoinAnswer, JoinRequest, Standing
@@ -16,7 +16,7 @@ from wolfscale.node.options import NodeOptions
 from wolfscale.node.rpc import RpcClient
 from wolfscale.raft.types import LogBase, Member, Membership, NodeId, Suffrage
 
-log = logging.getLogger(__name__)
+log = logs.logger(__name__)
 
 GUARD_SECONDS = 2.0
 """How often a lone founder asks its peers whether they belong to another cluster."""
@@ -94,7 +94,7 @@ class Residence:
             raise
         finally:
             self._admission.bootstrapping = False
-        log.info("%s makes a new cluster", self.identity.id)
+        log.info("made a new cluster", node=self.identity.id)
         return True
 
     async def run(self) -> None:
@@ -206,12 +206,15 @@ class Residence:
     def _set_removed(self, reason: str) -> None:
         self.removed = True
         self.joining = None
-        log.error("%s: to let this node join again as a new member, empty its data directory", reason)
+        log.error(
+            "this node is no member any more: to let it join as a new one, empty its data directory",
+            reason=reason,
+        )
         self._changes.notify()
 
     def _set_joining(self, line: str | None) -> None:
         if line != self.joining:
             if line is not None:
-                log.info("joining: %s", line)
+                log.info("joining the cluster", progress=line)
             self.joining = line
             self._changes.notify()

@@ -1,11 +1,11 @@
 """Calls between nodes: requests and answers by name, many at a time over one stream for each address."""
 
-import logging
 from collections.abc import Awaitable, Callable
 
 import msgspec
 import trio
 
+from wolfscale import logs
 from wolfscale.errors import InvariantError, WolfScaleError
 from wolfscale.node.dialer import Dialer
 from wolfscale.node.errors import (
@@ -17,7 +17,7 @@ from wolfscale.node.errors import (
 )
 from wolfscale.node.frames import FrameBuffer, build_frame
 
-log = logging.getLogger(__name__)
+log = logs.logger(__name__)
 
 MAX_FRAME_BYTES = 8 * 1024 * 1024
 MAX_CALLS_AT_ONCE = 256
@@ -112,13 +112,13 @@ class RpcServer:
             except InvariantError:
                 raise
             except Exception as error:
-                log.exception("the handler of the call %s failed", request.name)
+                log.error("the handler of a call failed", error=error, call=request.name)
                 response = Response(request.number, b"", type(error).__name__, str(error))
             try:
                 async with sending:
                     await stream.send_all(build_frame(msgspec.msgpack.encode(response)))
             except (trio.BrokenResourceError, trio.ClosedResourceError):
-                log.debug("the caller of %s is gone", request.name)
+                log.debug("a caller is gone", call=request.name)
         finally:
             places.release()
 
@@ -239,7 +239,9 @@ class RpcClient:
                             waiting[1].append(response)
                             waiting[0].set()
         except (FrameError, msgspec.MsgspecError) as error:
-            log.warning("closed the calls to %s, which answered nonsense: %s", address, error)
+            log.warning(
+                "closed the calls to a peer that answered nonsense", address=address, reason=str(error)
+            )
         finally:
             channel.closed = True
             if self._channels.get(address) is channel:
