@@ -4,13 +4,16 @@ SHELL := /bin/bash
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup packages fmt lint types imports check test test-fast test-cluster chaos bench demo tour reference clean
+.PHONY: help setup packages browser-packages fmt lint types imports check test test-fast test-cluster chaos bench demo tour reference clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 packages: ## Install what Debian gives: MariaDB server, client and backup tool, Python's venv
 	@docker/install-packages
+
+browser-packages:
+	@docker/install-packages chromium
 
 .venv/installed: pyproject.toml requirements.txt
 	@test -x $(BIN)/python || python3 -m venv .venv
@@ -34,12 +37,12 @@ imports: .venv/installed
 	@$(BIN)/lint-imports
 
 test-fast: .venv/installed
-	@$(BIN)/pytest -q -n 2 --dist loadfile -m "not mariadb and not cluster and not faults"
+	@$(BIN)/pytest -q -n 2 --dist loadfile -m "not mariadb and not cluster and not faults and not browser"
 
 check: lint types imports test-fast ## The gate for each commit: format, lint, types, imports, fast tests
 
-test: setup check ## Everything: the gate, then real MariaDB servers and whole clusters
-	@$(BIN)/pytest -q -n 2 --dist loadfile -m "mariadb and not cluster and not faults"
+test: setup browser-packages check ## Everything: the gate, then a browser, real MariaDB servers and whole clusters
+	@$(BIN)/pytest -q -n 2 --dist loadfile -m "(mariadb or browser) and not cluster and not faults"
 	@$(BIN)/pytest -q -m "cluster or faults"
 
 test-cluster: setup ## Only the tests with real MariaDB servers

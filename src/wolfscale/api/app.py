@@ -5,7 +5,7 @@ from fastapi import FastAPI
 from wolfscale import __version__
 from wolfscale.api.openapi import describe_api
 from wolfscale.api.problems import ProblemBody, answer_problems
-from wolfscale.api.routes import dashboard_data, docs, ids, metrics, query, status, writes
+from wolfscale.api.routes import dashboard, dashboard_data, docs, ids, metrics, query, status, writes
 from wolfscale.api.services import Services
 
 ROUTERS = (
@@ -13,6 +13,7 @@ ROUTERS = (
     writes.router,
     query.router,
     ids.router,
+    dashboard.router,
     dashboard_data.router,
     metrics.router,
     docs.router,
