@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import trio
+from prometheus_client import CollectorRegistry
 
 from wolfscale import logs
 from wolfscale.api.models import ProxyStatus
+from wolfscale.api.requests import RequestCounts
 from wolfscale.api.server import ServerOptions, bind_http, serve_http
 from wolfscale.api.services import Services
 from wolfscale.app.admin import DatabaseAccess, save_database_access
@@ -27,6 +29,7 @@ from wolfscale.app.http_access import http_options
 from wolfscale.app.identity import certificate_files, cluster_secret, lock_data_directory, node_account
 from wolfscale.app.ids import NodeIds, NodePlace
 from wolfscale.app.intents import IntentCalls
+from wolfscale.app.observation.metrics.registry import build_registry
 from wolfscale.app.observation.recorder import Recorder
 from wolfscale.app.retention import keep_log_short
 from wolfscale.app.sessions import relay_session
@@ -213,6 +216,7 @@ class _Member:
         self._http_options = http_options(config, secret) if config.api.enabled else ServerOptions()
         self._ids = NodeIds(NodePlace(node), config.data_dir)
         self._workers: Workers | None = None
+        self._status = NodeStatusSource(node, self._notice, self._proxy_status)
         self._recorder = Recorder(
             node=node,
             storage=storage,
@@ -266,10 +270,13 @@ class _Member:
         """Start in the order in which the parts need each other, stop in the reverse one."""
         await nursery.start(self._recorder.run)
         if http is not None:
+            requests = RequestCounts()
             services = Services(
-                status=NodeStatusSource(self._node, self._notice, self._proxy_status),
+                status=self._status,
                 ids=self._ids,
                 history=self._recorder,
+                metrics=self._metrics(requests),
+                requests=requests,
                 sql=self._gateway,
             )
             nursery.start_soon(self._gateway.run)
@@ -385,6 +392,17 @@ class _Member:
             await relay_session(stream, parts.database.socket_path, header)
         except OSError as error:
             log.warning("a peer's session could not reach MariaDB", reason=str(error))
+
+    def _metrics(self, requests: RequestCounts) -> CollectorRegistry:
+        parts = self._parts
+        return build_registry(
+            node=self._node,
+            storage=self._storage,
+            database=(parts.lifecycle, parts.feed) if parts is not None else None,
+            notice=self._notice,
+            status=self._status,
+            requests=requests,
+        )
 
     def _notice(self) -> MemberNotice:
         if self._parts is None:
