@@ -144,11 +144,20 @@ class Writer:
             result = await execute(connection, statement.sql, statement.parameters)
         except ServerError as error:
             raise _problem_or_error(error, field_of(error, table, _places(write, field))) from error
-        matched = _MATCHED.search(result.info) if isinstance(write, Update) else None
+        found = _MATCHED.search(result.info) if isinstance(write, Update) else None
+        matched = int(found[1]) if found else None
+        if not isinstance(write, Insert) and (matched or result.affected_rows) > 1:
+            # Two values that differ in the key's character set may be alike in the request's.
+            raise Problem(
+                422,
+                "key_is_ambiguous",
+                f"where_key names {matched or result.affected_rows} rows of {table.label}: nothing was done",
+                field=f"{field}where_key",
+            )
         new_id = statement.id if statement.id is not None else result.last_insert_id or None
         return RowResult(
             affected_rows=result.affected_rows,
-            matched_rows=int(matched[1]) if matched else None,
+            matched_rows=matched,
             id=new_id if isinstance(write, Insert) else None,
         )
 

@@ -18,14 +18,14 @@ from wolfscale.node.errors import NodeError
 from wolfscale.node.node import Node
 from wolfscale.proxy.outline import Outline, outline
 from wolfscale.proxy.view import View, Views
-from wolfscale.proxy.worker import open_local_socket
 from wolfscale.raft.errors import RaftError
 from wolfscale.replication.positions import CommittedSequence
 from wolfscale.replication.server import PROXY_HEADER, Account
 
 log = logs.logger(__name__)
 
-LEADER_CONNECTIONS = 8
+WRITING_CONNECTIONS = 8
+LEADER_READING_CONNECTIONS = 4
 REPLICA_CONNECTIONS = 8
 MAX_PACKET_BYTES = 32 << 20
 """Of an answer: one value may be this long."""
@@ -134,7 +134,9 @@ class Gateway:
         self._account = account
         self._node_account = node_account
         self._committed = CommittedSequence(node.log)
-        self._leaders = Pool(self._open_leader, size=LEADER_CONNECTIONS)
+        # Apart, so that slow reads never keep writes waiting.
+        self._writers = Pool(self._open_leader, size=WRITING_CONNECTIONS)
+        self._leader_readers = Pool(self._open_leader, size=LEADER_READING_CONNECTIONS)
         self._replicas = Pool(self._open_replica, size=REPLICA_CONNECTIONS)
 
     async def run(self) -> None:
@@ -144,13 +146,14 @@ class Gateway:
             while True:
                 view = views.current
                 # What an old leader still answers counts for nothing.
-                await self._leaders.keep_only(view.term, idle=view.writable)
+                for leaders in (self._writers, self._leader_readers):
+                    await leaders.keep_only(view.term, idle=view.writable)
                 await self._replicas.keep_only(_NO_EPOCH, idle=view.database_ready)
                 await views.changes.wait_until(lambda seen=view: _differs(views.current, seen))  # type: ignore[misc]
         finally:
             with trio.CancelScope(shield=True):
-                await self._leaders.close()
-                await self._replicas.close()
+                for pool in (self._writers, self._leader_readers, self._replicas):
+                    await pool.close()
 
     def outline(self, sql: str) -> Outline:
         """Look at a text."""
@@ -162,21 +165,24 @@ class Gateway:
     ) -> AsyncIterator[GatewaySession]:
         """A session on the leader's MariaDB."""
         setup = _SESSION + (_WRITING if read_only_seconds is None else _reading(read_only_seconds))
-        async with self._leaders.slot(until) as slot:
+        pool = self._writers if read_only_seconds is None else self._leader_readers
+        async with pool.slot(until) as slot:
             if not slot:
                 raise NoLeaderError("too many requests at once")
-            connection = await self._leader_connection(until, setup, database)
+            connection = await self._leader_connection(pool, until, setup, database)
             session = GatewaySession(
                 connection,
-                term=self._leaders.epoch_of(connection),
+                term=pool.epoch_of(connection),
                 views=self._views,
                 intents=self._intents,
                 wait=self.write_wait_seconds,
             )
-            async with self._leaders.using(connection):
+            async with pool.using(connection):
                 yield session
 
-    async def _leader_connection(self, until: float, setup: str, database: str | None) -> Connection:
+    async def _leader_connection(
+        self, pool: Pool, until: float, setup: str, database: str | None
+    ) -> Connection:
         views = self._views
         reason = "no leader is known"
         while True:
@@ -184,8 +190,8 @@ class Gateway:
                 await views.changes.wait_until(lambda: views.current.writable)
                 try:
                     with trio.fail_after(OPEN_SECONDS):
-                        connection = await self._leaders.get(views.current.term, setup, database)
-                    if self._leaders.epoch_of(connection) == views.current.term:
+                        connection = await pool.get(views.current.term, setup, database)
+                    if pool.epoch_of(connection) == views.current.term:
                         return connection
                     await connection.aclose_forcefully()
                     reason = "the leader has just changed"
@@ -252,13 +258,13 @@ class Gateway:
         if view.term != term:
             raise ConnectionLost("the leader has just changed")
         if view.is_leader:
-            stream: trio.abc.Stream = await open_local_socket(view, b"")
+            stream: trio.abc.Stream = await _open_socket(view)
         else:
             stream = await open_leader_session(self._node.dialer, view, b"")
         return await self._log_in(stream)
 
     async def _open_replica(self, _epoch: int) -> Connection:
-        return await self._log_in(await open_local_socket(self._views.current, b""))
+        return await self._log_in(await _open_socket(self._views.current))
 
     async def _log_in(self, stream: trio.abc.Stream) -> Connection:
         connection = await Connection.connect(
@@ -270,6 +276,12 @@ class Gateway:
         )
         connection.packets.max_payload_bytes = MAX_PACKET_BYTES
         return connection
+
+
+async def _open_socket(view: View) -> trio.SocketStream:
+    if view.database_socket is None:
+        raise ConnectionLost("there is no MariaDB beside this node")
+    return await trio.open_unix_socket(view.database_socket)
 
 
 def _reading(seconds: float) -> str:

@@ -91,8 +91,8 @@ async def _key(request: Request, key: str | None) -> RetryKey | None:
 
 
 def _row(result: RowResult, integers: Integers) -> dict[str, Any]:
-    row = result.model_dump()
-    if integers is Integers.STRING and row["id"] is not None:
+    row = result.model_dump(exclude_none=True)
+    if integers is Integers.STRING and "id" in row:
         row["id"] = str(row["id"])
     return row
 
