@@ -33,7 +33,7 @@ from wolfscale.errors import WolfScaleError
 CONFIGURATION: Final = "wolfscale.toml"
 HEALTH_FILE: Final = "health.json"
 EXIT_USAGE: Final = 2
-PROGRAM: Final = Path(sys.executable).with_name("wolfscale")
+_WOLFSCALE: Final = (sys.executable, "-m", "wolfscale")
 _BOOTSTRAP_OPTION: Final = "--bootstrap"
 _ABOUT_THE_PROGRAM: Final = frozenset({"--help", "-h", "--version"})
 
@@ -47,12 +47,10 @@ class Layout:
         home: a volume, so that it can be written whatever else cannot; the working directory, so that every
             command finds the configuration that is made here; and the node's data directory unless something
             else is configured.
-        program: `wolfscale`.
     """
 
     mounted: Path = Path("/etc/wolfscale/wolfscale.toml")
     home: Path = Path("/var/lib/wolfscale")
-    program: Path = PROGRAM
 
 
 def main() -> None:
@@ -81,11 +79,11 @@ def prepare(
     program = None if given[0] in COMMANDS else shutil.which(given[0], path=environment.get("PATH"))
     if program is not None:
         return [program, *given[1:]]
-    if given[0] == "start":
-        return [str(layout.program), *_prepare_start(given, environment, layout)]
+    if given[0] == "start" and _ABOUT_THE_PROGRAM.isdisjoint(given):
+        return [*_WOLFSCALE, *_prepare_start(given, environment, layout)]
     if given[0] in COMMANDS and not _mounted(environment, layout) and has_settings(environment):
         _write_configuration(environment, layout)
-    return [str(layout.program), *given]
+    return [*_WOLFSCALE, *given]
 
 
 def _prepare_start(given: list[str], environment: Mapping[str, str], layout: Layout) -> list[str]:
@@ -140,7 +138,7 @@ def _beside_shared_notes(
         _link(path, mounted)
     else:
         path = mounted
-    if path != layout.home / CONFIGURATION:
+    if mounted != layout.home / CONFIGURATION:
         # An older one, made before this one was mounted, must not stand in its way.
         _link(layout.home / CONFIGURATION, path)
     return path, config
