@@ -211,9 +211,19 @@ class ResponseTracker:
                 self._skip = pos - end
                 return end
             self._skip = 0
+        if self._state == _FIRST and not self._continued:
+            pos = self._plain_result(data, pos, end)
+            if pos > end:
+                self._skip = pos - end
+                return end
         while True:
             state = self._state
-            if state == _DONE and not self._continued:
+            if state == _ROWS and not self._continued:
+                pos = self._rows(data, pos, end)
+                if pos > end:
+                    self._skip = pos - end
+                    return end
+            elif state == _DONE and not self._continued:
                 return pos
             body = pos + 4
             if body > end:
@@ -253,6 +263,60 @@ class ResponseTracker:
         # A packet that is needed whole is kept until it is: an OK, an ERR, the first of a response.
         self._pending = bytes(data[pos:])
         return end
+
+    def _plain_result(self, data: bytes | bytearray | memoryview, pos: int, end: int) -> int:
+        """Step over a result of the usual form as far as it is in the data; the loop does what this leaves.
+
+        Nearly all responses are one, and are in one piece: this is the same walk, without its many branches.
+        """
+        if end - pos < 9 or data[pos] != 1 or data[pos + 1] or data[pos + 2] or not 0 < data[pos + 4] < 0xFB:
+            return pos
+        remaining = self.columns = data[pos + 4]
+        self.awaiting_client = False
+        pos += 5
+        body = pos + 4
+        while remaining and body < end:
+            length = data[pos] | data[pos + 1] << 8 | data[pos + 2] << 16
+            if data[body] > 0xFD or not 0 < length < MAX_PACKET_PAYLOAD or body + length > end:
+                break
+            pos = body + length
+            body = pos + 4
+            remaining -= 1
+        if remaining:
+            self._expect(remaining, _ROWS if self._deprecates_eof else _DEFINITIONS_EOF)
+            return pos
+        self._state = _ROWS
+        if not self._deprecates_eof:
+            if end - pos < 9 or data[pos] != 5 or data[body] != 0xFE or data[pos + 1] or data[pos + 2]:
+                self._state = _DEFINITIONS_EOF
+                return pos
+            self._on_eof(data, body, body + 5)
+            pos += 9
+            if self.status & _CURSOR_EXISTS:
+                self._result_ended()
+                return pos
+        pos = self._rows(data, pos, end)
+        body = pos + 4
+        if body < end and data[body] == 0xFE and data[pos] == 5 and not data[pos + 1] and not data[pos + 2]:
+            after = body + 5
+            if after <= end and not self._deprecates_eof:
+                self._on_eof(data, body, after)
+                self._result_ended()
+                return after
+        return pos
+
+    def _rows(self, data: bytes | bytearray | memoryview, pos: int, end: int) -> int:
+        """Step over plain rows; the offset behind the last one, which may be behind the data."""
+        first, body = pos, pos + 4
+        while body < end:
+            length = data[pos] | data[pos + 1] << 8 | data[pos + 2] << 16
+            if data[body] > 0xFD or not 0 < length < MAX_PACKET_PAYLOAD:
+                break
+            pos = body + length
+            body = pos + 4
+        if pos > first:
+            self.rows = True
+        return pos
 
     def _is_end(self, length: int) -> bool:
         return length < (MAX_PACKET_PAYLOAD if self._deprecates_eof else 9)

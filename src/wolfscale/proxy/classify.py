@@ -1,34 +1,16 @@
 """From a text to a `Statement`: a digest without literals, a bounded cache, and the rules on a miss."""
 
-import re
-
+from wolfscale.proxy.digest import Digests, has_comment
 from wolfscale.proxy.judge import WRITE_WORDS, judge
 from wolfscale.proxy.lexer import LexerMode, Token, TokenKind, decode_sql, is_multibyte_unsafe, tokenize
 from wolfscale.proxy.statement import Effect, Kind, Statement
 
 CACHE_ENTRIES = 10_000
-MAX_KEY_BYTES = 16 * 1024
+MAX_MODES = 16
+"""Server versions times sql_modes; more is somebody playing."""
 MAX_TEXT_BYTES = 1 << 20
 """Longer texts are judged by their beginning, see `Classifier.classify_long`."""
 LONG_PREFIX_BYTES = 64 * 1024
-
-
-def _digest_pattern(mode: LexerMode) -> re.Pattern[bytes]:
-    escape = rb"\\.|" if mode.backslash_escapes else b""
-    plain = rb"\\" if mode.backslash_escapes else b""
-    single = rb"'(?:[^'" + plain + rb"]++|" + escape + rb"'')*+'"
-    double = rb'"(?:[^"' + plain + rb"]++|" + escape + rb'"")*+"'
-    names = rb"`[^`]*+`"
-    strings = single
-    if mode.ansi_quotes:
-        names += b"|" + double
-    else:
-        strings += b"|" + double
-    number = rb"(?<![\w$@\x80-\xff])\d++(?:\.\d*+)?+(?![\w$\x80-\xff])"
-    return re.compile(b"(" + names + b")|" + strings + b"|" + number, re.DOTALL)
-
-
-_LISTS = re.compile(rb"(?:\?\s*,\s*){2,}+")
 
 
 class Classifier:
@@ -50,7 +32,7 @@ class Classifier:
         self.misses = 0
         self._node_account = node_account
         self._entries = entries
-        self._caches: dict[tuple[LexerMode, bool], tuple[re.Pattern[bytes], dict[bytes, Statement]]] = {}
+        self._digests: dict[tuple[LexerMode, bool], Digests] = {}
 
     @property
     def node_account(self) -> str:
@@ -61,7 +43,8 @@ class Classifier:
     def node_account(self, name: str) -> None:
         if name != self._node_account:
             self._node_account = name
-            self._caches.clear()
+            for digests in self._digests.values():
+                digests.statements.clear()
 
     def classify(
         self, sql: bytes, mode: LexerMode, *, prepared: bool = False, character_set: str = ""
@@ -74,61 +57,45 @@ class Classifier:
             prepared: it is to be prepared in the binary protocol, so it may hold parameters.
             character_set: the session's character_set_client, "" when it is one that needs no care.
         """
-        cached = self._caches.get((mode, prepared))
-        if cached is None:
-            if len(self._caches) >= 16:  # versions times modes: more is somebody playing
-                self._caches.clear()
-            cached = self._caches[mode, prepared] = (_digest_pattern(mode), {})
-        pattern, cache = cached
-        # Comments may hold anything; the lexer removes them properly. Looking for them is a memchr.
         if is_multibyte_unsafe(character_set):
             return self._judge_multibyte(sql, mode, character_set)
-        if b"/*" in sql or b"#" in sql or b"--" in sql:
-            return self._classify_commented(sql, mode, cache)
-        key = pattern.sub(rb"\1?", sql)
-        if len(key) > 200:
-            key = _LISTS.sub(b"?+", key)
-        statement = cache.get(key)
+        digests = self.digests(mode, prepared=prepared)
+        if has_comment(sql):
+            return self._classify_commented(sql, mode, digests)
+        digest = digests.digest(sql)
+        statement = digests.statements.get(digest)
         if statement is not None:
             self.hits += 1
             return statement
         self.misses += 1
         statement = judge(tokenize(sql.decode("latin-1"), mode), mode, self._node_account)
-        self._remember(cache, key, statement)
+        digests.remember(digest, statement, entries=self._entries)
         return statement
 
-    def known(self, sql: bytes, mode: LexerMode) -> Statement | None:
-        """What is in the cache of a text that is not prepared; None when it is not there, or has comments."""
-        cached = self._caches.get((mode, False))
-        if cached is None or b"/*" in sql or b"#" in sql or b"--" in sql:
-            return None
-        key = cached[0].sub(rb"\1?", sql)
-        if len(key) > 200:
-            key = _LISTS.sub(b"?+", key)
-        statement = cached[1].get(key)
-        if statement is not None:
-            self.hits += 1
-        return statement
+    def digests(self, mode: LexerMode, *, prepared: bool = False) -> Digests:
+        """What is known of the texts of a mode; stays true while the classifier lives."""
+        digests = self._digests.get((mode, prepared))
+        if digests is None:
+            if len(self._digests) >= MAX_MODES:
+                for forgotten in self._digests.values():
+                    forgotten.statements.clear()
+                self._digests.clear()
+            digests = self._digests[mode, prepared] = Digests(mode)
+        return digests
 
-    def _remember(self, cache: dict[bytes, Statement], key: bytes, statement: Statement) -> None:
-        if statement.cacheable and len(key) <= MAX_KEY_BYTES:
-            if len(cache) >= self._entries:
-                del cache[next(iter(cache))]
-            cache[key] = statement
-
-    def _classify_commented(self, sql: bytes, mode: LexerMode, cache: dict[bytes, Statement]) -> Statement:
+    def _classify_commented(self, sql: bytes, mode: LexerMode, digests: Digests) -> Statement:
         tokens = tokenize(sql.decode("latin-1"), mode)
         if tokens.executable_comment or not tokens.complete:
             self.misses += 1
             return judge(tokens, mode, self._node_account)
         key = b"\0" + "\0".join(_key_part(token) for token in tokens.tokens).encode("latin-1")
-        statement = cache.get(key)
+        statement = digests.statements.get(key)
         if statement is not None:
             self.hits += 1
             return statement
         self.misses += 1
         statement = judge(tokens, mode, self._node_account)
-        self._remember(cache, key, statement)
+        digests.remember(key, statement, entries=self._entries)
         return statement
 
     def _judge_multibyte(self, sql: bytes, mode: LexerMode, character_set: str) -> Statement:

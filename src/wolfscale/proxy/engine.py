@@ -49,7 +49,11 @@ class Arrival(Enum):
 
 
 class Engine:
-    """Owns the epoll; made by whoever runs it in a task."""
+    """Owns the epoll.
+
+    To be closed after the last session has ended, and not by whatever cancels `run`: sessions are cancelled
+    in no order.
+    """
 
     def __init__(self, views: Views) -> None:
         self._views = views
@@ -58,15 +62,16 @@ class Engine:
         self._held: dict[Lane, None] = {}
 
     async def run(self) -> None:
-        """Relay until cancelled; no lane may be left then."""
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._release)
-                while True:
-                    await trio.lowlevel.wait_readable(self._epoll.fileno())
-                    self._drain()
-        finally:
-            self._epoll.close()
+        """Relay until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._release)
+            while True:
+                await trio.lowlevel.wait_readable(self._epoll.fileno())
+                self._drain()
+
+    def close(self) -> None:
+        """Close the epoll; no lane may be left."""
+        self._epoll.close()
 
     def _drain(self) -> None:
         poll, handlers = self._epoll.poll, self._handlers
@@ -253,24 +258,36 @@ class Lane:
             return
         except OSError:
             data = b""
-        if self._inbound:
-            self._inbound += data
-        else:
-            self._inbound = data
-        if self._end is not None:
-            # It sends on while its command is under way; or it has closed its side, and may still read.
-            self._ended = not data
-            self._engine.forget(self._descriptor)
-        elif data:
-            self._guarded(self._next)
-        else:
-            self._arrive(Arrival.GONE)
-
-    def _guarded(self, step: Callable[[], None]) -> None:
         try:
-            step()
+            if self._end is not None:
+                # It sends on while its command is under way; or it has closed its side, and may still read.
+                self._inbound += data
+                self._ended = not data
+                self._engine.forget(self._descriptor)
+            elif not data:
+                self._arrive(Arrival.GONE)
+            elif self._inbound:
+                self._inbound += data
+                self._next()
+            elif len(data) > 3 and len(data) == 4 + (data[0] | data[1] << 8 | data[2] << 16):
+                self._run(data)
+            else:
+                self._inbound = data
+                self._next()
         except Exception as error:
             self._fail(error)
+
+    def _run(self, command: bytes) -> None:
+        """Run what is exactly one command, as nearly always."""
+        verdict = self._shortcut.request(command)
+        if verdict is SEND:
+            self._command = command
+            self._forward()
+        elif verdict is DONE:
+            self._deliver(done=True)
+        else:
+            self._inbound = command
+            self._arrive(Arrival.COMMAND)
 
     def _next(self) -> None:
         """Nothing is under way: go on with what the client has sent."""
@@ -460,4 +477,7 @@ class Lane:
     def _on_room_at_the_end(self) -> None:
         if self._send_outbound():
             self._engine.forget(self._descriptor)
-            self._guarded(self._next)
+            try:
+                self._next()
+            except Exception as error:
+                self._fail(error)

@@ -73,10 +73,9 @@ class Listener:
         async def on_client(stream: NonblockingStream) -> None:
             await self._on_client(stream, engine)
 
-        async with trio.open_nursery() as relaying:
-            relaying.start_soon(engine.run)
-            # Sessions end before the engine does.
+        with contextlib.closing(engine):
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(engine.run)
                 nursery.start_soon(self._fence)
                 await nursery.start(trio.serve_listeners, on_client, listeners)
                 task_status.started()

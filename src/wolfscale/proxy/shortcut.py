@@ -38,7 +38,6 @@ _AUTOCOMMIT = int(Status.AUTOCOMMIT)
 _STATE_CHANGED = int(Status.SESSION_STATE_CHANGED)
 _NO_BACKSLASH_ESCAPES = int(Status.NO_BACKSLASH_ESCAPES)
 _READ = Kind.READ
-_LEADERS_OWN = frozenset({Kind.READ, Kind.WRITE, Kind.TRANSACTION, Kind.OTHER})
 _A_PLAIN_READ = Statement(kind=Kind.READ, reason="")
 
 
@@ -82,14 +81,15 @@ class Shortcut:
         "_classifier",
         "_consistency",
         "_deprecates_eof",
+        "_digests",
         "_executor",
         "_facts",
         "_leader_reads",
         "_may_decline",
         "_memory",
+        "_mode",
         "_prepared",
         "_reader",
-        "_reads_locally",
         "_rewrites",
         "_seen",
         "_state",
@@ -125,10 +125,12 @@ class Shortcut:
         self._consistency = executor.consistency
         self._prepared = prepared
         self._classifier = classifier
+        self._mode = executor.memory.mode
+        self._digests = classifier.digests(self._mode)
         self._statistics = statistics
         self._views = views
         self._seen: View | None = None
-        self._reads_locally = self._leader_reads = False
+        self._leader_reads = False
         self._reader: BackendConnection | None = None
         self._writer: BackendConnection | None = None
         self._may_decline = False
@@ -153,39 +155,43 @@ class Shortcut:
         Returns:
             SEND: `data` goes to `connection`; DONE: it is the answer; SLOW.
         """
-        code = data[4] if len(data) > 4 else -1
         # A command's number is 0; the session's task puts right what is not.
-        if data[3]:
+        if len(data) < 5 or data[3]:
             return SLOW
         if self._views.current is not self._seen:
             self._look()
+        code = data[4]
+        prepared = None
         if code == _QUERY:
             memory = self._memory
-            if memory.character_set:
+            if memory.mode is not self._mode:
+                self._mode = memory.mode
+                self._digests = self._classifier.digests(memory.mode)
+            statement = self._digests.find(data[5:])
+            if statement is None or memory.character_set:
                 return SLOW
-            statement = self._classifier.known(data[5:], memory.mode)
-            if statement is None:
-                return SLOW
-            connection = self._connection_for(statement)
-            if connection is None:
-                return SLOW
-            self.data = data
+            self._classifier.hits += 1
         elif code == _STMT_EXECUTE:
             prepared = self._prepared.find(data[5:9])
             if prepared is None:
                 return SLOW
             statement = prepared.statement
-            connection = self._connection_for(statement)
-            if connection is None:
-                return SLOW
-            executed = executed_in_place(data, prepared, connection)
-            if executed is None:
-                return SLOW
-            self.data = executed
         elif code == _PING and len(data) == 5:
             return self._pong()
         else:
             return SLOW
+        if statement.kind is _READ and not self._leader_reads:
+            connection = self._reader
+        else:
+            connection = self._writer if statement.plain else None
+        if connection is None:
+            return SLOW
+        if prepared is not None:
+            executed = executed_in_place(data, prepared, connection)
+            if executed is None:
+                return SLOW
+            data = executed
+        self.data = data
         self._begin(code, statement, connection)
         return SEND
 
@@ -209,13 +215,13 @@ class Shortcut:
         connections, known = executor.connections, self._state.last_number
         reader, writer = connections.reader, connections.writer
         self._reader = self._writer = None
-        if reader is not None and reader.is_passable(known) and not (view.is_leader and view.writable):
-            self._reader = reader
-        self._reads_locally = (
-            self._reader is not None
+        if (
+            reader is not None
+            and reader.is_passable(known)
             and not self._consistency.leader_was_read
             and view.applied_sequence >= self._consistency.required
-        )
+        ):
+            self._reader = reader
         if (
             writer is not None
             and writer.is_passable(known)
@@ -225,21 +231,6 @@ class Shortcut:
             self._writer = writer
         leads = view.is_leader and view.writable
         self._leader_reads = leads or route(_A_PLAIN_READ, self._facts).target is not Target.LOCAL
-
-    def _connection_for(self, statement: Statement) -> BackendConnection | None:
-        kind = statement.kind
-        if kind is _READ and not self._leader_reads:
-            return self._reader if self._reads_locally else None
-        if (
-            kind in _LEADERS_OWN
-            and not statement.intent
-            and not statement.effects
-            and statement.refusal is None
-            and statement.source is None
-            and not statement.assignments
-        ):
-            return self._writer
-        return None
 
     def _pong(self) -> Verdict:
         """The proxy is alive; a session's servers come and go without its noticing."""

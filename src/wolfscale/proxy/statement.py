@@ -1,6 +1,6 @@
 """What the proxy knows of a statement before it is sent."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, IntFlag, auto
 
 from wolfscale.proxy.refused import Refusal
@@ -22,6 +22,9 @@ class Kind(Enum):
     """Plain DML."""
     OTHER = auto()
     """Anything else, known or not: the leader's."""
+
+
+_PLAIN = frozenset({Kind.READ, Kind.WRITE, Kind.TRANSACTION, Kind.OTHER})
 
 
 class Effect(IntFlag):
@@ -59,6 +62,7 @@ class Statement:
         one_result: whether it answers with one result only.
         cacheable: whether statements that differ in literals only are classified alike.
         rollback: whether it is a plain ROLLBACK.
+        plain: whether it needs nothing on the leader but to be sent, and leaves nothing behind.
         source: of PREPARE and EXECUTE IMMEDIATE: where in the text the expression that gives the statement
             begins and ends, where that is more than a literal and so not known yet.
     """
@@ -75,3 +79,15 @@ class Statement:
     cacheable: bool = True
     rollback: bool = False
     source: tuple[int, int] | None = None
+    plain: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        plain = (
+            self.kind in _PLAIN
+            and not self.intent
+            and not self.effects
+            and self.refusal is None
+            and not self.assignments
+            and self.source is None
+        )
+        object.__setattr__(self, "plain", plain)
