@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup packages browser-packages fmt lint types imports check test test-fast test-cluster chaos bench demo tour reference clean
+.PHONY: help setup packages browser-packages container-packages fmt lint types imports check test test-fast test-cluster image-test chaos bench demo tour reference clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -14,6 +14,9 @@ packages: ## Install what Debian gives: MariaDB server, client and backup tool, 
 
 browser-packages:
 	@docker/install-packages chromium
+
+container-packages:
+	@docker/install-packages docker-compose
 
 .venv/installed: pyproject.toml requirements.txt
 	@test -x $(BIN)/python || python3 -m venv .venv
@@ -37,17 +40,21 @@ imports: .venv/installed
 	@$(BIN)/lint-imports
 
 test-fast: .venv/installed
-	@$(BIN)/pytest -q -n 2 --dist loadfile -m "not mariadb and not cluster and not faults and not browser"
+	@$(BIN)/pytest -q -n 2 --dist loadfile -m "not mariadb and not cluster and not faults and not browser and not image"
 
 check: lint types imports test-fast ## The gate for each commit: format, lint, types, imports, fast tests
 
-test: setup browser-packages check ## Everything: the gate, then a browser, real MariaDB servers and whole clusters
+test: setup browser-packages container-packages check ## Everything: the gate, then a browser, real MariaDB servers and whole clusters
 	@$(BIN)/pytest -q -n 2 --dist loadfile -m "(mariadb or browser) and not cluster and not faults"
 	@$(BIN)/pytest -q -m "cluster or faults"
 
 test-cluster: setup ## Only the tests with real MariaDB servers
 	@$(BIN)/pytest -q -n 2 --dist loadfile -m "mariadb and not cluster and not faults"
 	@$(BIN)/pytest -q -m "cluster or faults"
+
+image-test: setup container-packages ## Build the container image and try the compose file (podman, debootstrap; minutes)
+	@docker/install-packages podman buildah runc conmon netavark aardvark-dns iptables nftables debootstrap
+	@$(BIN)/pytest -q -m image tests/containers
 
 chaos: setup ## Random seeds, longer runs
 	@WOLFSCALE_HYPOTHESIS=chaos $(BIN)/pytest -q
@@ -65,5 +72,6 @@ clean: ## Remove what the tools leave behind; the Python environment stays
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	@find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
-reference: .venv/installed ## Write docs/configuration.md from the configuration's models
+reference: .venv/installed ## Write docs/configuration.md and docs/metrics.md from the code
 	@$(BIN)/wolfscale reference > docs/configuration.md.new && mv docs/configuration.md.new docs/configuration.md
+	@$(BIN)/wolfscale reference metrics > docs/metrics.md.new && mv docs/metrics.md.new docs/metrics.md

@@ -124,3 +124,8 @@ def _why_not_member(member: MemberStatus, role: RaftRole, seen_by: NodeStatus) -
     if role in _NO_VOTE:
         return f"it is {_described(role)}"
     return _why_no_database(member.database)
+
+
+def spare_voters(cluster: ClusterStatus) -> int:
+    """How many more voters may be lost before nothing can be committed; below 0 nothing can."""
+    return cluster.alive_voters - (cluster.voters // 2 + 1)

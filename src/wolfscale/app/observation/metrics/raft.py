@@ -9,6 +9,9 @@ TERM = gauge("raft_term", "The Raft term that this node is in.")
 ROLE = states("raft_role", "What this node does in its term.")
 HAS_LEADER = gauge("raft_has_leader", "1 while this node knows who leads.")
 MEMBERS = gauge("raft_members", "Members of the cluster.", "suffrage")
+SPARE = gauge(
+    "raft_spare_voters", "Voters that may be lost before nothing can be committed; below 0 nothing can."
+)
 FIRST = gauge("raft_first_index", "The oldest entry that this node's log still has.")
 LAST = gauge("raft_last_index", "The newest entry of this node's log, committed or not.")
 PERSISTED = gauge("raft_persisted_index", "The newest entry that this node's disk holds.")
@@ -41,14 +44,14 @@ STREAMS = gauge("peer_port_streams", "Streams that are open at this node's peer 
 TURNED_AWAY = counter("peer_port_refused", "Connections to the peer port that were refused.", "reason")
 
 METRICS = (
-    *(TERM, ROLE, HAS_LEADER, MEMBERS, FIRST, LAST, PERSISTED, COMMIT, UNPERSISTED, WRITING),
+    *(TERM, ROLE, HAS_LEADER, MEMBERS, SPARE, FIRST, LAST, PERSISTED, COMMIT, UNPERSISTED, WRITING),
     *(ELECTIONS, WON, LEADER_CHANGES, PROPOSALS, PROPOSED_BYTES, COMMIT_SECONDS),
     *(PERSISTS, READYS, DROPPED_TICKS),
     *(CONNECTED, PEER_UP, PEER_SILENT, PEER_MATCH, PEER_LAG, PEER_DROPPED, STREAMS, TURNED_AWAY),
 )
 
 
-def raft_samples(status: NodeStatus, counted: RaftStatistics) -> Samples:
+def raft_samples(status: NodeStatus, counted: RaftStatistics, spare_voters: int) -> Samples:
     """What a node shows of Raft."""
     yield Sample(TERM, status.term)
     yield Sample(ROLE, {role.value: role is status.role for role in Role})
@@ -56,6 +59,7 @@ def raft_samples(status: NodeStatus, counted: RaftStatistics) -> Samples:
     for suffrage in Suffrage:
         count = sum(member.suffrage is suffrage for member in status.members)
         yield Sample(MEMBERS, count, (suffrage.name.lower(),))
+    yield Sample(SPARE, spare_voters)
     yield Sample(FIRST, status.first_index)
     yield Sample(LAST, status.last_index)
     yield Sample(PERSISTED, status.persisted_index)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry
 
+from wolfscale.api.health import cluster_summary, spare_voters
 from wolfscale.api.requests import RequestCounts
 from wolfscale.api.services import StatusSource
 from wolfscale.app.observation.metrics.collector import registry_of
@@ -43,7 +44,7 @@ def build_registry(
 
     def samples() -> Iterator[Sample]:
         seen, shown, said = node.status(), status.status(), notice()
-        yield from raft_samples(seen, node.statistics)
+        yield from raft_samples(seen, node.statistics, spare_voters(cluster_summary(shown)))
         yield from peer_samples(seen)
         yield from wal_samples(storage, seen.disk_problem)
         yield from database_samples(said)
