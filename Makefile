@@ -57,7 +57,7 @@ image-test: setup container-packages ## Build the container image and try the co
 	@$(BIN)/pytest -q -m image tests/containers
 
 chaos: setup ## Random seeds, longer runs
-	@WOLFSCALE_HYPOTHESIS=chaos $(BIN)/pytest -q
+	@WOLFSCALE_HYPOTHESIS=chaos $(BIN)/pytest -q -m "not image"
 
 bench: setup ## Compare with a single MariaDB and with Galera; writes docs/performance.md
 	@$(BIN)/python -m bench

@@ -47,6 +47,7 @@ def address_file(tmp_path: Path) -> Iterator[Path]:
         (200, {"healthy": True, "reason": ""}, (True, "can serve clients")),
         (503, {"healthy": False, "reason": "this node is joining"}, (False, "this node is joining")),
         (503, {"healthy": False, "reason": "this node is a witness", "role": "witness"}, (True, "a witness")),
+        (503, {"healthy": False, "reason": "this node is a witness"}, (True, "a witness")),
         (500, [], (False, "HTTP status 500")),
     ],
 )

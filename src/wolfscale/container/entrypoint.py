@@ -188,7 +188,7 @@ def _tell_health_check(config: Config, layout: Layout) -> None:
     """Leave the address for the health check, which runs too often to read a configuration."""
     address = parse_address(config.api.bind_address)
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
-    known = {"enabled": config.api.enabled, "host": host, "port": address.port}
+    known = {"enabled": config.api.enabled, "host": host, "port": address.port, "tls": config.api.tls}
     try:
         (layout.home / HEALTH_FILE).write_text(json.dumps(known), encoding="utf-8")
     except OSError as error:

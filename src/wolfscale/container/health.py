@@ -29,7 +29,7 @@ def check(address_file: Path = ADDRESS_FILE) -> tuple[bool, str]:
     if status == http.client.OK:
         return True, "can serve clients"
     # It votes and keeps the log, and never serves clients: that it answers is all there is to ask.
-    if answer.get("role") == "witness":
+    if answer.get("role") == "witness" or answer.get("reason") == "this node is a witness":
         return True, "a witness"
     return False, str(answer.get("reason") or f"HTTP status {status}")
 

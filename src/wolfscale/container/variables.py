@@ -40,6 +40,7 @@ OTHERS: Final = frozenset(
 """Variables of the container and of the command line, which are no keys."""
 
 _PEERS: Final = ("cluster", "peers")
+_OPTIONS: Final = ("database", "options")
 _ADVERTISED: Final = ("node", "advertise_address")
 # What Kubernetes sets in every container of a namespace that has a service named wolfscale-something.
 _OF_A_SERVICE = re.compile(r"_SERVICE_HOST|_SERVICE_PORT(_\w+)?|_PORT(_\d+_(TCP|UDP)(_\w+)?)?")
@@ -147,7 +148,10 @@ def _mentions(annotation: Any, wanted: type) -> bool:
 
 
 def _items(key: Key, name: str, text: str) -> list[str]:
-    """A list as people write it in a variable: separated by blanks, or for addresses commas; or as JSON."""
+    """A list as people write it in a variable: separated by blanks or commas; or as JSON.
+
+    The server's options are taken apart as a shell does it: a comma may stand in one.
+    """
     if text.lstrip().startswith("["):
         try:
             items = json.loads(text)
@@ -156,7 +160,7 @@ def _items(key: Key, name: str, text: str) -> list[str]:
         if not all(isinstance(item, str) for item in items):
             raise ContainerError(f"{name} must be a list of texts")
         return list(items)
-    if key == _PEERS:
+    if key != _OPTIONS:
         return text.replace(",", " ").split()
     try:
         return shlex.split(text)
