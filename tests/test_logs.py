@@ -82,6 +82,24 @@ def test_events_below_the_level_are_dropped() -> None:
     assert stream.getvalue() == ""
 
 
+def test_event_on_a_terminal_has_words_for_what_python_calls_otherwise() -> None:
+    stream = configured(logs.LogFormat.TEXT)
+    logs.logger("a").info("x", own=True, other=False, position=None)
+    assert stream.getvalue().rstrip().endswith("x own=true other=false position=none")
+
+
+def test_repeated_event_gets_its_first_line_and_then_one_a_minute() -> None:
+    now = 0.0
+    repetition = logs.Repetition(quiet_seconds=60, clock=lambda: now)
+    assert repetition.times("full") == 1
+    assert [repetition.times("full") for _ in range(3)] == [0, 0, 0]
+    now = 60.0
+    assert repetition.times("full") == 4
+    assert repetition.times("full") == 0
+    assert repetition.times("gone") == 1
+    assert repetition.times("full") == 1
+
+
 def test_configuring_again_replaces_the_stream() -> None:
     first = configured(logs.LogFormat.TEXT)
     second = configured(logs.LogFormat.TEXT)

@@ -13,6 +13,7 @@ import json
 import logging
 import re
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -92,6 +93,38 @@ class EventLogger:
     ) -> None:
         if self._logger.isEnabledFor(level):
             self._logger.log(level, "%s", event, extra={_FIELDS: {**self._bound, **fields}}, exc_info=error)
+
+
+class Repetition:
+    """Thins out an event that comes again and again: its first line, then one a minute that tells how often.
+
+    What is tried every second until it works would otherwise fill the log, and hide everything else in it.
+
+    Args:
+        quiet_seconds: between two lines that say the same.
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, quiet_seconds: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._quiet_seconds = quiet_seconds
+        self._clock = clock
+        self._last: object = None
+        self._written_at = 0.0
+        self._times = 0
+
+    def times(self, event: object) -> int:
+        """How often this event has come since its last line, this time included; 0: no line is due now.
+
+        An event that differs from the last one always gets its line.
+        """
+        now = self._clock()
+        if event != self._last:
+            self._last, self._times = event, 0
+        elif now - self._written_at < self._quiet_seconds:
+            self._times += 1
+            return 0
+        times, self._times, self._written_at = self._times + 1, 0, now
+        return times
 
 
 def logger(name: str) -> EventLogger:
@@ -252,8 +285,15 @@ class _EventFormatter(logging.Formatter):
             f"{record.name.removeprefix('wolfscale.')}:",
             _one_line(self._clean(event)),
         ]
-        parts += [f"{name}={_quoted(self._clean(str(value)))}" for name, value in fields.items()]
+        parts += [f"{name}={_quoted(self._clean(_word(value)))}" for name, value in fields.items()]
         return " ".join(parts)
+
+
+def _word(value: object) -> str:
+    """A value on a terminal; what JSON has words for is written with the same ones, but for null."""
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _fields_of(record: logging.LogRecord) -> dict[str, object]:

@@ -52,6 +52,7 @@ class ClusterBackends:
         self._dialer = dialer
         self._peers = peers
         self._control: ControlClient | None = None
+        self._failures = {peer: logs.Repetition() for peer in peers}
 
     async def watch(self) -> None:
         """Follow the cluster until cancelled, through the next peer whenever one is lost."""
@@ -65,7 +66,9 @@ class ClusterBackends:
                     self._control = control
                     await self._follow(control.views)
             except* (NodeError, ControlLost, OSError) as group:
-                log.info("cannot follow the cluster", through=peer, reason=str(group.exceptions[0]))
+                reason = str(group.exceptions[0])
+                if times := self._failures[peer].times(reason):
+                    log.warning("cannot follow the cluster", through=peer, reason=reason, times=times)
             self._control = None
             self.views.update(View())
             await trio.sleep(RETRY_SECONDS)

@@ -107,12 +107,16 @@ class Workers:
         return ProxyStatus(address=address, sessions=sessions, counters=dict(total))
 
     async def _keep_running(self, number: int) -> None:
+        ends = logs.Repetition()
         while True:
             code = await self._run_one(number)
             report = self._reports.pop(number, {})
             report.pop("sessions", None)
             self._past.update(report)
-            log.warning("a proxy worker ended; starting another", worker=number, exit_code=code)
+            if times := ends.times(code):
+                log.warning(
+                    "a proxy worker ended; starting another", worker=number, exit_code=code, times=times
+                )
             await trio.sleep(RESTART_SECONDS)
 
     async def _run_one(self, number: int) -> int:

@@ -99,7 +99,7 @@ class CloneState:
 
 async def serve_clone(
     database: Database, stream: trio.abc.Stream, *, tenure: Callable[[], int | None]
-) -> None:
+) -> int:
     """Send a copy of the running server's data; the server goes on working meanwhile.
 
     The copy blocks commits and DDL only while it takes its position. Errors go to the recipient, in the
@@ -111,20 +111,22 @@ async def serve_clone(
         tenure: the term of which the server is the primary; None: it is a replica. A copy during which
             this changes has no known position and fails.
 
+    Returns:
+        The size of the copy in bytes.
+
     Raises:
         CloneFailed: the backup failed; the recipient was told.
         trio.BrokenResourceError: the recipient went away.
     """
     async with stream:
         try:
-            await _send_backup(database, stream, tenure)
+            return await _send_backup(database, stream, tenure)
         except (CloneFailed, OSError) as error:
-            log.warning("cannot give a peer a copy of the data", reason=str(error))
             await _send(stream, _Frame.ERROR, str(error).encode())
             raise CloneFailed(str(error)) from error
 
 
-async def _send_backup(database: Database, stream: trio.abc.Stream, tenure: Callable[[], int | None]) -> None:
+async def _send_backup(database: Database, stream: trio.abc.Stream, tenure: Callable[[], int | None]) -> int:
     program = find_program("mariadb-backup")
     term = tenure()
     header = _Header(role=_role(term), tenure=term or 0, server_version=database.version)
@@ -149,7 +151,7 @@ async def _send_backup(database: Database, stream: trio.abc.Stream, tenure: Call
                 working_directory="/",
             )
         try:
-            await _forward(child, stream)
+            sent = await _forward(child, stream)
             code = await child.wait()
         finally:
             await child.end()
@@ -159,13 +161,17 @@ async def _send_backup(database: Database, stream: trio.abc.Stream, tenure: Call
     if tenure() != term:
         raise CloneFailed("the donor's role changed while its data was copied: the copy is tried again")
     await _send(stream, _Frame.END, msgspec.json.encode(_End(role=_role(term), tenure=term or 0)))
+    return sent
 
 
-async def _forward(child: Child, stream: trio.abc.Stream) -> None:
+async def _forward(child: Child, stream: trio.abc.Stream) -> int:
     assert child.stdout is not None
+    sent = 0
     async with trio.lowlevel.FdStream(os.dup(child.stdout.fileno())) as source:
         while chunk := await source.receive_some(CHUNK_BYTES):
             await _send(stream, _Frame.DATA, chunk)
+            sent += len(chunk)
+    return sent
 
 
 async def receive_clone(
@@ -217,7 +223,7 @@ async def receive_clone(
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(discard, target)
         await store.update(**fresh_data(settled))
-        log.info("cloned MariaDB's data", donor_role=header.role, position=settled.gtid if settled else "")
+        log.debug("replaced the data", donor_role=header.role, position=settled.gtid if settled else None)
 
 
 async def _receive_archive(stream: trio.abc.Stream, unpack: Path, target: Path, state: CloneState) -> _Header:

@@ -117,6 +117,7 @@ class Lifecycle:
         self._doubted_since = 0.0
         self._failed_starts = 0
         self._failed_at = -REPEATED_FAILURE_SECONDS
+        self._repetition = logs.Repetition()
         self._tenure: int | None = None
         self._writable_term = 0
         self._stepping_down = False
@@ -309,7 +310,8 @@ class Lifecycle:
                 for error in errors
             )
         )
-        log.warning("the database's role ended", step=step.value, reason=reason)
+        if times := self._repetition.times((step, reason)):
+            log.warning("MariaDB starts over after a failure", step=step.value, reason=reason, times=times)
         self.statistics.failures += 1
         self.statistics.clones_failed += step is Step.CLONE
         await self._fence(reason)
@@ -356,7 +358,7 @@ class Lifecycle:
         seconds = round(trio.current_time() - started, 3)
         self.statistics.recoveries += 1
         self.statistics.recovery_seconds += seconds
-        log.info("MariaDB recovered", position=outcome.gtid or "none", index=outcome.index, seconds=seconds)
+        log.info("MariaDB recovered", position=outcome.gtid, index=outcome.index, seconds=seconds)
         await self._attach()
 
     async def _wait_for_more_log(self) -> bool:
@@ -472,11 +474,13 @@ class Lifecycle:
 
     async def _fence(self, reason: str) -> None:
         """Kill the server, whatever it is doing: what waited for an acknowledgement is undone by recovery."""
-        if self._tenure is not None:
-            self.statistics.demotions_forced += 1
-            log.info("fencing MariaDB", term=self._tenure, reason=reason)
+        term, started = self._tenure, trio.current_time()
         await self._database.kill()
         self._tenure = None
+        if term is not None:
+            seconds = round(trio.current_time() - started, 3)
+            self.statistics.demotions_forced += 1
+            log.info("MariaDB is primary no longer, by force", term=term, reason=reason, seconds=seconds)
         self._become(DatabaseState.STOPPED, reason)
 
     async def _clone_from_peer(self) -> None:
@@ -532,7 +536,7 @@ class Lifecycle:
                 await self._replay_doubtful(needed.position)
 
     async def _replay_doubtful(self, position: Gtid | None) -> None:
-        log.warning("nobody's data is beyond doubt: replaying here", position=position or "none")
+        log.warning("nobody's data is beyond doubt: replaying here", position=position)
         self._become(DatabaseState.RECOVERING, "replaying what may have been half done")
         until = self.committed_sequence
         await recover(self._database, self._records, number=self._cluster.number)
@@ -556,7 +560,11 @@ class Lifecycle:
     def _needs_clone(self, needed: CloneNeeded) -> None:
         self._clone_needed = needed
         self._doubted_since = trio.current_time()
-        log.warning("this MariaDB's data must be cloned", reason=str(needed))
+        if needed.reason is CloneReason.NO_DATA:
+            log.info("this MariaDB's data must be cloned", reason=str(needed))
+        else:
+            # What was there is lost, or of no use: worth a look at what happened to it.
+            log.warning("this MariaDB's data must be cloned", reason=str(needed))
         self._become(DatabaseState.CLONE_NEEDED, str(needed))
 
     def _become(self, state: DatabaseState, reason: str = "") -> None:

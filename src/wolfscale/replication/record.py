@@ -32,6 +32,9 @@ class BinlogPosition(msgspec.Struct, frozen=True, kw_only=True):
     file: str
     offset: int
 
+    def __str__(self) -> str:
+        return f"{self.file}:{self.offset}"
+
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
     """Everything up to here is on the disk and whole, whatever kind of group it is.

@@ -106,7 +106,7 @@ async def _recover_unclean(database: Database, store: RecordStore, number: int) 
         tail=store.current.tail,
         boot_group=await database.binlog_position(),
     )
-    log.info("recovered MariaDB", last_binlog=recovery.last_binlog, replicated=recovery.replicated)
+    log.info("found where InnoDB stands", last_binlog=recovery.last_binlog, replicated=recovery.replicated)
     return recovery
 
 

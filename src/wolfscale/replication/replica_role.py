@@ -67,13 +67,15 @@ class ReplicaRole:
 
     async def _ask_for_vote(self) -> None:
         """A learner whose data has caught up asks to become a voter."""
+        refusals = logs.Repetition()
         while not self._cluster.is_voter:
             if self.tracker.applied_sequence >= self._committed.value:
                 try:
                     await self._cluster.report_ready()
                     return
                 except WolfScaleError as error:
-                    log.info("not a voter yet", reason=str(error))
+                    if times := refusals.times(str(error)):
+                        log.info("not a voter yet", reason=str(error), times=times)
             await trio.sleep(RETRY_SECONDS)
 
 
