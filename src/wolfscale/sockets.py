@@ -82,6 +82,26 @@ class NonblockingStream(trio.abc.Stream):
                 except OSError as error:
                     raise self._broken(error) from error
 
+    async def do_handshake(self) -> None:
+        """Shake hands, if this is TLS and it has not been done.
+
+        Raises:
+            trio.BrokenResourceError: it failed; the cause says why.
+        """
+        sock = self.socket
+        if not isinstance(sock, ssl.SSLSocket):
+            return
+        while True:
+            try:
+                sock.do_handshake()
+                return
+            except ssl.SSLWantReadError:
+                await self._wait(trio.lowlevel.wait_readable)
+            except ssl.SSLWantWriteError:
+                await self._wait(trio.lowlevel.wait_writable)
+            except OSError as error:
+                raise self._broken(error) from error
+
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until there is room to send."""
         await self._begin()

@@ -1,6 +1,7 @@
 """The peer port: who gets in, what strangers can do to it, streams, notices."""
 
 import contextlib
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
@@ -11,6 +12,13 @@ from node_cluster import SECRET, cluster, committed_everywhere, propose
 from wolfscale.node import Dialer, SecretMismatch, StreamRefused, Unreachable, listener
 from wolfscale.node.links import RaftHello
 from wolfscale.node.node import Node
+
+
+OPENS = pytest.mark.parametrize(
+    "opens", [Dialer.open_stream, Dialer.open_nonblocking_stream], ids=["trio", "nonblocking"]
+)
+"""The two ways to open a stream."""
+Opens = Callable[..., Awaitable[trio.abc.Stream]]
 
 
 async def echo(kind: str, header: bytes, stream: trio.abc.Stream) -> None:
@@ -30,20 +38,24 @@ async def receive(stream: trio.abc.ReceiveStream, size: int) -> bytes:
     return data
 
 
-async def test_stream_reaches_its_handler_with_kind_and_header(tmp_path: Path) -> None:
+@OPENS
+async def test_stream_reaches_its_handler_with_kind_and_header(tmp_path: Path, opens: Opens) -> None:
     async with cluster(tmp_path) as nodes:
         one = await nodes.start(
             "node-1", bootstrap=True, prepare=lambda node: node.handle_stream("session", echo)
         )
         dialer = Dialer.from_secret(SECRET, "a proxy's worker process")
-        async with await dialer.open_stream(one.node.address, "session", b"PROXY") as stream:
+        async with await opens(dialer, one.node.address, "session", b"PROXY") as stream:
             assert await receive(stream, 14) == b"session PROXY\n"
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(stream.send_all, b"x" * 1_000_000)
                 assert await receive(stream, 1_000_000) == b"x" * 1_000_000
 
 
-async def test_stream_that_ends_on_purpose_ends_cleanly_and_a_torn_one_does_not(tmp_path: Path) -> None:
+@OPENS
+async def test_stream_that_ends_on_purpose_ends_cleanly_and_a_torn_one_does_not(
+    tmp_path: Path, opens: Opens
+) -> None:
     def prepare(node: Node) -> None:
         node.handle_stream("clone", say_bye)
         node.handle_stream("session", echo)
@@ -51,11 +63,11 @@ async def test_stream_that_ends_on_purpose_ends_cleanly_and_a_torn_one_does_not(
     async with cluster(tmp_path) as nodes:
         one = await nodes.start("node-1", bootstrap=True, prepare=prepare)
         dialer = Dialer.from_secret(SECRET, "test")
-        stream = await dialer.open_stream(one.node.address, "clone")
+        stream = await opens(dialer, one.node.address, "clone")
         assert await receive(stream, 3) == b"bye"
         assert await stream.receive_some() == b""
         await stream.aclose()
-        stream = await dialer.open_stream(one.node.address, "session", b"PROXY")
+        stream = await opens(dialer, one.node.address, "session", b"PROXY")
         assert await receive(stream, 14) == b"session PROXY\n"
         await one.stop()
         with pytest.raises(trio.BrokenResourceError):
@@ -63,11 +75,12 @@ async def test_stream_that_ends_on_purpose_ends_cleanly_and_a_torn_one_does_not(
         await trio.aclose_forcefully(stream)
 
 
-async def test_stream_of_an_unknown_kind_is_refused_with_the_reason(tmp_path: Path) -> None:
+@OPENS
+async def test_stream_of_an_unknown_kind_is_refused_with_the_reason(tmp_path: Path, opens: Opens) -> None:
     async with cluster(tmp_path) as nodes:
         one = await nodes.start("node-1", bootstrap=True)
         with pytest.raises(StreamRefused, match="no streams of kind 'nonsense'"):
-            await Dialer.from_secret(SECRET, "test").open_stream(one.node.address, "nonsense")
+            await opens(Dialer.from_secret(SECRET, "test"), one.node.address, "nonsense")
 
 
 async def test_handler_that_breaks_costs_its_stream_only(tmp_path: Path) -> None:
@@ -85,13 +98,12 @@ async def test_handler_that_breaks_costs_its_stream_only(tmp_path: Path) -> None
         await propose(await nodes.leader(), b"1")
 
 
-async def test_dialer_with_another_secret_is_refused_and_counted(tmp_path: Path) -> None:
+@OPENS
+async def test_dialer_with_another_secret_is_refused_and_counted(tmp_path: Path, opens: Opens) -> None:
     async with cluster(tmp_path) as nodes:
         one = await nodes.start("node-1", bootstrap=True)
         with pytest.raises(SecretMismatch):
-            await Dialer.from_secret(b"another secret of a stranger", "x").open_stream(
-                one.node.address, "rpc"
-            )
+            await opens(Dialer.from_secret(b"another secret of a stranger", "x"), one.node.address, "rpc")
         while True:
             status = one.node.status().listener
             if status.failed_handshakes + status.wrong_secret:
@@ -99,11 +111,12 @@ async def test_dialer_with_another_secret_is_refused_and_counted(tmp_path: Path)
             await trio.sleep(0.005)
 
 
-async def test_dialer_that_finds_nobody_says_so(tmp_path: Path) -> None:
+@OPENS
+async def test_dialer_that_finds_nobody_says_so(tmp_path: Path, opens: Opens) -> None:
     dialer = Dialer.from_secret(SECRET, "test")
     for address in ("127.0.0.1:1", "no port", "::1:7400"):
         with pytest.raises(Unreachable, match=address):
-            await dialer.open_stream(address, "rpc")
+            await opens(dialer, address, "rpc")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,6 @@ async def open_leader_session(dialer: Dialer, view: View, proxy_header: bytes) -
     if view.leader_address is None or not view.writable:
         raise OSError("no leader takes writes now")
     try:
-        return await dialer.open_stream(view.leader_address, "session", proxy_header)
+        return await dialer.open_nonblocking_stream(view.leader_address, "session", proxy_header)
     except NodeError as error:
         raise OSError(str(error)) from error

@@ -6,6 +6,8 @@ MariaDB shall read first. Nothing is parsed here; a session that ends on either 
 
 import trio
 
+from wolfscale.sockets import open_unix_stream
+
 CHUNK_BYTES = 64 * 1024
 
 
@@ -21,7 +23,7 @@ async def relay_session(stream: trio.abc.Stream, socket_path: str, proxy_header:
         OSError: MariaDB's socket cannot be reached. A checkpoint; cancelling closes both ends.
     """
     async with stream:
-        database = await trio.open_unix_socket(socket_path)
+        database = await open_unix_stream(socket_path)
         async with database:
             await database.send_all(proxy_header)
             async with trio.open_nursery() as nursery:

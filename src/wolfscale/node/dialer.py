@@ -1,8 +1,11 @@
 """Opens streams to other nodes; works in any process that holds the cluster secret."""
 
+import contextlib
 import socket
 import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import trio
 
@@ -10,6 +13,9 @@ from wolfscale.node.errors import FrameError, SecretMismatch, StreamRefused, Unr
 from wolfscale.node.frames import build_frame, read_frame
 from wolfscale.node.hello import Hello, decode_answer, encode_hello
 from wolfscale.node.tls import HOSTNAME, Credentials
+from wolfscale.sockets import NonblockingStream
+
+_StreamT = TypeVar("_StreamT", trio.SSLStream[trio.SocketStream], NonblockingStream)
 
 OPEN_TIMEOUT = 5.0
 """Seconds for connecting, proving the secret and having the stream taken."""
@@ -44,9 +50,8 @@ def format_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def tune(stream: trio.SSLStream[trio.SocketStream], kind: str) -> None:
+def tune(sock: socket.socket | trio.socket.SocketType, kind: str) -> None:
     """Set the socket options that let a silent machine be noticed."""
-    sock = stream.transport_stream.socket
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
@@ -86,22 +91,35 @@ class Dialer:
             SecretMismatch: the node there belongs to another cluster.
             StreamRefused: the node there does not take it; says why.
         """
-        try:
-            with trio.fail_after(timeout):
-                return await self._open(address, Hello(kind=kind, header=header))
-        except trio.TooSlowError:
-            raise Unreachable(address, f"no answer within {timeout:g} s") from None
+        with _bounded(address, timeout):
+            transport = await _connect(address)
+            tune(transport.socket, kind)
+            stream = trio.SSLStream(transport, self.credentials.client, server_hostname=HOSTNAME)
+            return await self._greet(stream, address, Hello(kind=kind, header=header))
 
-    async def _open(self, address: str, hello: Hello) -> trio.SSLStream[trio.SocketStream]:
-        try:
-            host, port = parse_address(address)
-            transport = await trio.open_tcp_stream(host, port)
-        except (OSError, ValueError) as error:
-            raise Unreachable(address, str(error)) from error
-        stream = trio.SSLStream(transport, self.credentials.client, server_hostname=HOSTNAME)
+    async def open_nonblocking_stream(
+        self, address: str, kind: str, header: bytes = b"", *, timeout: float = OPEN_TIMEOUT
+    ) -> NonblockingStream:
+        """Like `open_stream`, but of a socket that the proxy's relay engine can use.
+
+        Raises: as `open_stream`.
+        """
+        with _bounded(address, timeout):
+            transport = await _connect(address)
+            tune(transport.socket, kind)
+            plain = socket.socket(fileno=transport.socket.detach())
+            stream = NonblockingStream(
+                self.credentials.client.wrap_socket(
+                    plain, server_hostname=HOSTNAME, do_handshake_on_connect=False, suppress_ragged_eofs=False
+                )
+            )
+            return await self._greet(stream, address, Hello(kind=kind, header=header))
+
+    async def _greet(self, stream: _StreamT, address: str, hello: Hello) -> _StreamT:
         taken = False
         try:
-            tune(stream, hello.kind)
+            if isinstance(stream, NonblockingStream):
+                await stream.do_handshake()
             await stream.send_all(build_frame(encode_hello(hello)))
             refusal = decode_answer(await read_frame(stream))
             if refusal is not None:
@@ -119,6 +137,23 @@ class Dialer:
         finally:
             if not taken:
                 await trio.aclose_forcefully(stream)
+
+
+@contextlib.contextmanager
+def _bounded(address: str, seconds: float) -> Iterator[None]:
+    try:
+        with trio.fail_after(seconds):
+            yield
+    except trio.TooSlowError:
+        raise Unreachable(address, f"no answer within {seconds:g} s") from None
+
+
+async def _connect(address: str) -> trio.SocketStream:
+    try:
+        host, port = parse_address(address)
+        return await trio.open_tcp_stream(host, port)
+    except (OSError, ValueError) as error:
+        raise Unreachable(address, str(error)) from error
 
 
 def is_secret_mismatch(error: BaseException) -> bool:

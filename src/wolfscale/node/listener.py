@@ -132,7 +132,7 @@ class Listener:
                 if handler is None or refusal is not None:
                     await stream.aclose()
                     return None
-                tune(stream, hello.kind)
+                tune(stream.transport_stream.socket, hello.kind)
                 return handler, hello.kind, hello.header
         except (OSError, trio.BrokenResourceError, FrameError, trio.TooSlowError) as error:
             if not proved:
