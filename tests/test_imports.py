@@ -23,3 +23,11 @@ def test_light_module_imports_nothing_heavy(module: str) -> None:
     program = f"import {module}, sys; print([name for name in {HEAVY!r} if name in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+def test_node_imports_neither_parser_nor_mimic() -> None:
+    """They cost some 40 MiB each, and belong to the proxy's workers."""
+    names = ("sqlglot", "mysql_mimic")
+    program = f"import wolfscale.app.member, sys; print([name for name in {names!r} if name in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
