@@ -13,7 +13,6 @@ from wolfscale.node import Dialer, SecretMismatch, StreamRefused, Unreachable, l
 from wolfscale.node.links import RaftHello
 from wolfscale.node.node import Node
 
-
 OPENS = pytest.mark.parametrize(
     "opens", [Dialer.open_stream, Dialer.open_nonblocking_stream], ids=["trio", "nonblocking"]
 )
