@@ -39,7 +39,7 @@ ALERTS = (
         name="WolfScaleNoMargin",
         expression="max(wolfscale_raft_spare_voters) < 1",
         minutes=5,
-        meaning="One more voter lost and writes stop: start those that are missing. Two voters have no margin.",
+        meaning="One more voter lost and writes stop: start the missing ones. Of two voters none is spare.",
     ),
     Alert(
         name="WolfScaleElections",
