@@ -9,7 +9,7 @@ from wolfscale.api.client import Access
 from wolfscale.api.errors import NodeUnreachableError, TokenRefusedError
 from wolfscale.api.models import NodeStatus
 from wolfscale.cli import main, status
-from wolfscale.cli.endpoint import access, named_endpoint
+from wolfscale.cli.endpoint import access, target
 from wolfscale.cli.exits import CommandError, Exit
 from wolfscale.testing.statuses import follower
 
@@ -60,26 +60,37 @@ def test_endpoint_is_where_the_configured_node_can_be_reached(
 ) -> None:
     config = tmp_path / "wolfscale.toml"
     config.write_text(f'[node]\nid = "a"\n[api]\nbind_address = "{bind_address}"\n')
-    assert named_endpoint(None, config) == endpoint
-    assert named_endpoint(None, None) == endpoint
-    assert named_endpoint("http://other:1", config) == "http://other:1"
+    assert target(None, config, None, None)[0] == endpoint
+    assert target(None, None, None, None)[0] == endpoint
+    assert target("http://other:1", config, None, None)[0] == "http://other:1"
 
 
 def test_endpoint_without_a_configuration_is_the_default_port() -> None:
-    assert named_endpoint(None, None) == "http://127.0.0.1:8080"
+    assert target(None, None, None, None)[0] == "http://127.0.0.1:8080"
 
 
 def test_endpoint_is_found_by_who_may_not_read_the_secret(tmp_path: Path) -> None:
     (tmp_path / "wolfscale.toml").write_text(
         '[node]\nid = "a"\n[cluster]\nsecret_file = "/nowhere/secret"\n[api]\nbind_address = ":9000"\n'
     )
-    assert named_endpoint(None, None) == "http://127.0.0.1:9000"
+    assert target(None, None, None, None)[0] == "http://127.0.0.1:9000"
+
+
+def test_own_node_is_asked_with_its_own_token_and_authority(tmp_path: Path) -> None:
+    config = tmp_path / "wolfscale.toml"
+    config.write_text(f'[node]\nid = "a"\ndata_dir = "{tmp_path}"\n[api]\ntls = true\n')
+    assert target(None, config, None, None) == ("https://127.0.0.1:8080", Access())
+    (tmp_path / "api-tokens").write_text("read of-this-node\n")
+    (tmp_path / "tls-authority.pem").write_text("")
+    own = Access(token="of-this-node", ca_file=tmp_path / "tls-authority.pem")
+    assert target(None, config, None, None) == ("https://127.0.0.1:8080", own)
+    assert target("http://other:1", config, None, None) == ("http://other:1", Access())
 
 
 def test_node_that_serves_no_http_is_named(tmp_path: Path) -> None:
     (tmp_path / "wolfscale.toml").write_text('[node]\nid = "a"\n[api]\nenabled = false\n')
     with pytest.raises(CommandError, match="serves no HTTP"):
-        named_endpoint(None, None)
+        target(None, None, None, None)[0]
 
 
 def test_endpoint_may_stand_in_the_environment(

@@ -11,7 +11,7 @@ from wolfscale.api.client import Access
 from wolfscale.api.errors import ApiError, EndpointInvalidError, TokenRefusedError
 from wolfscale.cli.configuration import as_command_error
 from wolfscale.cli.exits import CommandError, Exit
-from wolfscale.config import Config, ConfigError, find_config, load, parse_address
+from wolfscale.config import Address, Config, ConfigError, find_config, load, parse_address
 
 DEFAULT_ENDPOINT: Final = "http://127.0.0.1:8080"
 TOKEN_VARIABLE: Final = "WOLFSCALE_TOKEN"
@@ -54,44 +54,64 @@ AuthorityOption = Annotated[
 ]
 
 
-def named_endpoint(endpoint: str | None, config: Path | None) -> str:
-    """The given endpoint, else the one of the node whose configuration this is, else the default one.
+def target(
+    endpoint: str | None, config: Path | None, token_file: Path | None, ca_file: Path | None
+) -> tuple[str, Access]:
+    """Which node to ask, and with what.
+
+    The node whose configuration this is, unless an endpoint is given; its token and its authority are then
+    read from its own files, where this user may.
 
     Raises:
-        CommandError: the configuration was named and cannot be used.
+        CommandError: the configuration was named and cannot be used, or what was given is no token.
     """
+    given = access(token_file, ca_file)
     if endpoint is not None:
-        return endpoint
+        return endpoint, given
     try:
         found = config or find_config()
     except ConfigError:
-        return DEFAULT_ENDPOINT
+        return DEFAULT_ENDPOINT, given
     try:
-        return _endpoint_of(load(found))
+        settings = load(found)
     except ConfigError as error:
         # Who may not read the secrets that the configuration names may still ask the node how it is.
         address = _bind_address(found)
         if address is not None:
-            return _url(address)
+            return _url(address), given
         if config is not None:
             raise as_command_error(error) from error
-        return DEFAULT_ENDPOINT
-
-
-def _endpoint_of(config: Config) -> str:
-    if not config.api.enabled:
+        return DEFAULT_ENDPOINT, given
+    if not settings.api.enabled:
         raise CommandError(
             "this node serves no HTTP: enabled = false in [api]",
             exit_code=Exit.USAGE,
             next_step="name another node with --endpoint http://HOST:PORT",
         )
-    return _url(config.api.bind_address)
+    url = _url(settings.api.bind_address, encrypted=settings.api.tls)
+    return url, Access(
+        token=given.token or _own_token(settings), ca_file=given.ca_file or _own_authority(settings)
+    )
 
 
-def _url(bind_address: str) -> str:
+def _own_token(config: Config) -> str | None:
+    path = config.api.tokens_file or config.data_dir / "api-tokens"
+    try:
+        return _token_in(path.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return None
+
+
+def _own_authority(config: Config) -> Path | None:
+    path = config.data_dir / "tls-authority.pem"
+    own = config.api.tls and config.api.tls_cert is None
+    return path if own and os.access(path, os.R_OK) else None
+
+
+def _url(bind_address: str, *, encrypted: bool = False) -> str:
     address = parse_address(bind_address)
     host = _LOOPBACK.get(address.host, address.host)
-    return f"http://[{host}]:{address.port}" if ":" in host else f"http://{host}:{address.port}"
+    return f"{'https' if encrypted else 'http'}://{Address(host=host, port=address.port)}"
 
 
 def _bind_address(path: Path) -> str | None:

@@ -1,35 +1,43 @@
 """`wolfscale info`: what this machine and this configuration give a node."""
 
+import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from wolfscale import __version__
 from wolfscale.cli.configuration import ConfigOption
 from wolfscale.config import Config, ConfigError, DatabaseMode, find_config, load, secret_path
+from wolfscale.config.shape import SECTIONS
 
 _PROGRAMS = ("mariadbd", "mariadb-backup", "mariadb-install-db", "mariadb")
 _TELLS_NO_VERSION = frozenset({"mariadb-install-db"})
-_NAME_WIDTH = 31
 _VERSION_SECONDS = 10
 
 
-def command(config: ConfigOption = None) -> None:
+def command(
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as one JSON object.")] = False,
+    config: ConfigOption = None,
+) -> None:
     """Show versions, the MariaDB programs found, and the configuration in effect without its secrets."""
-    rows = [("wolfscale", __version__), ("python", f"{platform.python_version()} ({sys.executable})")]
-    rows += [(program, _program(program)) for program in _PROGRAMS]
+    rows = {"wolfscale": __version__, "python": f"{platform.python_version()} ({sys.executable})"}
+    rows |= {program: _program(program) for program in _PROGRAMS}
     try:
         path = config or find_config()
-        rows += [("configuration", str(path)), *_settings(load(path))]
+        rows |= {"configuration": str(path), **_settings(load(path))}
     except ConfigError as error:
-        rows.append(("configuration", str(error)))
-    for name, value in rows:
-        typer.echo(f"{name:<{_NAME_WIDTH}}{value}")
+        rows["configuration"] = str(error)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    width = max(map(len, rows)) + 2
+    for name, value in rows.items():
+        typer.echo(f"{name:<{width}}{value}")
 
 
 def _program(name: str) -> str:
@@ -53,33 +61,31 @@ def _search_path() -> str:
     return ":".join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
 
 
-def _settings(config: Config) -> list[tuple[str, str]]:
+def _settings(config: Config) -> dict[str, str]:
     mode = config.database_mode
-    rows = [
-        ("node", f"{config.node.id}{' (witness)' if config.node.witness else ''}"),
-        ("data directory", f"{config.data_dir} ({_existence(config.data_dir)})"),
-        (
-            "MariaDB",
-            mode.value if mode is not DatabaseMode.EXTERNAL else f"external, {config.database_address}",
-        ),
-        ("cluster secret", _secret(config)),
-    ]
+    rows = {
+        "node": f"{config.node.id}{' (witness)' if config.node.witness else ''}",
+        "data directory": str(config.data_dir),
+        "data directory is": "there: this node has been started before"
+        if config.data_dir.exists()
+        else "new",
+        "MariaDB": mode.value
+        if mode is not DatabaseMode.EXTERNAL
+        else f"external, {config.database_address}",
+        "cluster secret": _secret(config),
+    }
     try:
-        rows.append(("advertised address", config.advertised_address()))
+        rows["advertised address"] = config.advertised_address()
     except ConfigError as error:
-        rows.append(("advertised address", error.reason))
-    for section in ("node", "database", "cluster", "wal", "proxy", "api"):
+        rows["advertised address"] = error.reason
+    for section in SECTIONS:
         values = getattr(config, section)
-        rows += [
-            (f"{section}.{key}", _shown(value))
+        rows |= {
+            f"{section}.{key}": _shown(value)
             for key in type(values).model_fields
             if (value := getattr(values, key)) is not None
-        ]
+        }
     return rows
-
-
-def _existence(path: Path) -> str:
-    return "exists: this node has been started before" if path.exists() else "not made yet"
 
 
 def _secret(config: Config) -> str:

@@ -14,8 +14,14 @@ from wolfscale.config import ConfigError, parse_address
 
 def command(
     listen: Annotated[
-        str, typer.Option("--listen", "-l", metavar="HOST:PORT", help="Where to take MySQL clients.")
-    ],
+        str | None,
+        typer.Option(
+            "--listen",
+            "-l",
+            metavar="HOST:PORT",
+            help="Where to take MySQL clients. Default: [proxy] bind_address as configured.",
+        ),
+    ] = None,
     peer: Annotated[
         list[str] | None,
         typer.Option(
@@ -29,7 +35,7 @@ def command(
     log_level: LogLevelOption = LogLevel.INFO,
 ) -> None:
     """Run a proxy alone: it holds no data and sends everything on to the cluster's nodes."""
-    for option, addresses in (("--listen", [listen]), ("--peer", peer or [])):
+    for option, addresses in (("--listen", [listen] if listen else []), ("--peer", peer or [])):
         for address in addresses:
             try:
                 parse_address(address)
@@ -49,7 +55,7 @@ def command(
         )
     configure_logs(settings, log_format, log_level)
     try:
-        code = run_proxy(settings, listen, peers)
+        code = run_proxy(settings, listen or settings.proxy.bind_address, peers)
     except ConfigError as error:
         raise as_command_error(error) from error
     raise typer.Exit(code)

@@ -69,13 +69,37 @@ _LAST: Final = (
 )
 
 
-def ask_all(draft: Draft) -> None:
+_PROXY: Final = (
+    Question(
+        key=("cluster", "peers"),
+        text="The nodes' addresses, as in db1:7400 db2:7400",
+        required=True,
+        value=_list,
+    ),
+    Question(
+        key=("cluster", "secret_file"),
+        text="The file with the cluster's secret, a copy of a node's",
+        required=True,
+    ),
+    Question(key=("proxy", "bind_address"), text="Take MySQL clients at", default="0.0.0.0:3307"),
+)
+
+
+def ask_all(draft: Draft, *, proxy: bool = False) -> None:
     """Ask for what the draft has no value for yet.
+
+    Args:
+        draft: gets the answers.
+        proxy: whether this is for a proxy alone, which has no MariaDB and is no member.
 
     Raises:
         CommandError: the answers end before the questions.
     """
     try:
+        if proxy:
+            for question in _PROXY:
+                _ask(draft, question)
+            return
         _ask(draft, Question(key=("node", "id"), text="This node's name", default=default_node_id()))
         for question in _FIRST:
             _ask(draft, question)

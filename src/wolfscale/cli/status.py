@@ -17,9 +17,8 @@ from wolfscale.cli.endpoint import (
     AuthorityOption,
     EndpointOption,
     TokenFileOption,
-    access,
-    named_endpoint,
     no_answer,
+    target,
 )
 from wolfscale.cli.exits import Exit
 from wolfscale.cli.tables import member_table, wide_console
@@ -45,14 +44,13 @@ def command(
     Exits with 0 when the node that answers can serve clients, 1 when it cannot, 3 when none answers, 4 when
     it wants a token.
     """
-    target = named_endpoint(endpoint, config)
-    credentials = access(token_file, ca_file)
+    url, credentials = target(endpoint, config, token_file, ca_file)
     if watch:
         try:
-            trio.run(_watch_json if as_json else _watch, target, credentials)
+            trio.run(_watch_json if as_json else _watch, url, credentials)
         except KeyboardInterrupt:
             raise typer.Exit(int(Exit.OK)) from None
-    status = _ask(target, credentials)
+    status = _ask(url, credentials)
     if as_json:
         typer.echo(status.model_dump_json(indent=2))
     else:
