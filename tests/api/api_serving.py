@@ -86,7 +86,7 @@ async def read_answer(stream: trio.abc.Stream, method: str = "GET") -> Answer:
             return Answer(status, headers, body)
 
 
-async def exchange(port: int, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
+async def exchange(port: int, method: str, path: str, body: bytes = b"", /, **headers: str) -> Answer:
     """One request on a connection of its own."""
     named = {"host": f"localhost:{port}"} | {name.replace("_", "-"): value for name, value in headers.items()}
     if body and "transfer-encoding" not in named:

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from wolfscale.api.write_models import Integers, Name
 
@@ -37,6 +37,25 @@ class RowForm(StrEnum):
     ARRAYS = "arrays"
 
 
+# Looked at where it is bound, so that the answer names the one that is wrong; the document says it here.
+Parameter = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": ["null", "boolean", "number", "string"]},
+                {
+                    "type": "object",
+                    "properties": {"base64": {"type": "string", "contentEncoding": "base64"}},
+                    "required": ["base64"],
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+]
+
+
 class QueryRequest(BaseModel):
     """What `/query` takes."""
 
@@ -59,8 +78,8 @@ class QueryRequest(BaseModel):
         description="One SELECT, WITH, VALUES, SHOW, DESCRIBE or EXPLAIN statement.",
     )
     parameters: (
-        Annotated[list[Any], Field(max_length=MAX_PARAMETERS)]
-        | Annotated[dict[str, Any], Field(max_length=MAX_PARAMETERS)]
+        Annotated[list[Parameter], Field(max_length=MAX_PARAMETERS)]
+        | Annotated[dict[str, Parameter], Field(max_length=MAX_PARAMETERS)]
     ) = Field(
         default_factory=list,
         description="Values: a list for the `?` of the statement, or an object for its `:name`. Bytes are "
