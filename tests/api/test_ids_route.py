@@ -54,7 +54,7 @@ async def test_ids_that_are_not_given_now_are_a_503_that_says_why_and_when() -> 
     ids.failure = IdsUnavailable("the clock is wrong", retry_ms=61_500)
     answer = await get("/ids", ids)
     assert answer.status == 503
-    assert answer.json["error"] == "ids_unavailable"
+    assert answer.json["error"] == "no_ids"
     assert "the clock is wrong" in answer.json["message"]
     assert answer.headers["retry-after"] == "62"
 

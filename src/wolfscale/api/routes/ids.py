@@ -52,4 +52,4 @@ async def take_ids(services: Services, count: int) -> list[int]:
     except WolfScaleError as error:
         wait_ms = error.retry_ms if isinstance(error, IdsUnavailable) else 0
         seconds = max(1, math.ceil(wait_ms / 1000))
-        raise Problem(503, "ids_unavailable", str(error), headers={"Retry-After": str(seconds)}) from error
+        raise Problem(503, "no_ids", str(error), headers={"Retry-After": str(seconds)}) from error
