@@ -56,8 +56,15 @@ image-test: setup container-packages ## Build the container image and try the co
 	@docker/install-packages podman buildah runc conmon netavark aardvark-dns iptables nftables debootstrap
 	@$(BIN)/pytest -q -m image tests/containers
 
+compat: setup ## Other people's test suites, through a proxy and from a server itself, about 20 minutes
+	@$(BIN)/pytest -q tests/compat -m "cluster or compat"
+
 chaos: setup ## Random seeds, longer runs
-	@WOLFSCALE_HYPOTHESIS=chaos $(BIN)/pytest -q -m "not image"
+	@WOLFSCALE_HYPOTHESIS=chaos $(BIN)/pytest -q -m 'not compat' -m "not image"
+
+fuzz-api: setup ## Random requests against the HTTP API of a whole cluster (FUZZ_SECONDS=600 SEED=random)
+	@WOLFSCALE_API_FUZZ_SEED=$${SEED:-$$RANDOM} WOLFSCALE_API_FUZZ_SECONDS=$${FUZZ_SECONDS:-600} \
+		$(BIN)/pytest -q tests/cluster/test_cluster_api_access.py -k schemathesis
 
 bench: setup ## Compare with a single MariaDB and with Galera; writes docs/performance.md
 	@$(BIN)/python -m bench
