@@ -1,0 +1,87 @@
+"""Other people's own test suites give the same results through a proxy as from a server itself.
+
+They take minutes, so `make compat` runs them.
+"""
+
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import compat_environment
+import pytest
+from compat_addresses import Address, Addresses
+
+pytestmark = pytest.mark.compat
+
+LIMIT_SECONDS = 1800
+SQLALCHEMY_TESTS = ("test/dialect/test_suite.py", "test/dialect/mysql")
+_OUTCOME = re.compile(r"^(PASSED|FAILED|ERROR|XFAIL|XPASS) (\S+)", re.MULTILINE)
+
+
+def version_of(package: str) -> str:
+    """The pinned version."""
+    lines = compat_environment.REQUIREMENTS.read_text(encoding="utf-8").splitlines()
+    return next(line.partition("==")[2] for line in lines if line.lower().startswith(package.lower() + "=="))
+
+
+def outcomes(command: list[str | Path], directory: Path, **environment: str) -> dict[str, str]:
+    """Run a pytest; the outcome of each test by its name (skips have no name)."""
+    done = subprocess.run(
+        [*command, "-q", "-rA", "--tb=short", "-p", "no:cacheprovider", "-p", "no:logging"],
+        cwd=directory,
+        env={**os.environ, **environment},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=LIMIT_SECONDS,
+        check=False,
+    )
+    found = {name: outcome for outcome, name in _OUTCOME.findall(done.stdout)}
+    assert found, done.stdout[-5000:] + done.stderr[-5000:]
+    return found
+
+
+def assert_same(addresses: Addresses, run: Callable[[Address], dict[str, str]], least: int) -> None:
+    direct, proxied = run(addresses.direct), run(addresses.proxied)
+    assert sum(outcome == "PASSED" for outcome in direct.values()) >= least
+    differences = {
+        name: (direct.get(name), proxied.get(name))
+        for name in direct.keys() | proxied.keys()
+        if direct.get(name) != proxied.get(name)
+    }
+    assert not differences
+
+
+@pytest.mark.parametrize("dialect", ["pymysql", "mysqldb"])
+def test_sqlalchemy_suite_gives_the_same_results(addresses: Addresses, dialect: str) -> None:
+    python = compat_environment.python_drivers()
+    source = compat_environment.source_distribution("sqlalchemy", version_of("sqlalchemy"))
+
+    def run(address: Address) -> dict[str, str]:
+        account = f"{address.user}:{address.password}@{address.host}:{address.port}"
+        command: list[str | Path] = [python, "-m", "pytest", *SQLALCHEMY_TESTS, "--maxfail=100000"]
+        return outcomes([*command, "--dburi", f"mysql+{dialect}://{account}/test?charset=utf8mb4"], source)
+
+    assert_same(addresses, run, least=2000)
+
+
+def test_mysqlclient_suite_gives_the_same_results(addresses: Addresses, tmp_path: Path) -> None:
+    python = compat_environment.python_drivers()
+    source = compat_environment.source_distribution("mysqlclient", version_of("mysqlclient"))
+
+    def run(address: Address) -> dict[str, str]:
+        options = tmp_path / f"{address.port}.cnf"
+        lines = {
+            "host": address.host,
+            "port": address.port,
+            "user": address.user,
+            "password": address.password,
+            "database": "test",
+            "default-character-set": "utf8mb4",
+        }
+        text = "".join(f"{key}={value}\n" for key, value in lines.items())
+        options.write_text(f"[MySQLdb-tests]\n{text}")
+        return outcomes([python, "-m", "pytest", "tests"], source, TESTDB=str(options))
+
+    assert_same(addresses, run, least=150)
