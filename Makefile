@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup packages browser-packages container-packages fmt lint types imports check test test-fast test-cluster image-test chaos bench demo tour reference clean
+.PHONY: help setup packages browser-packages container-packages fmt lint types imports check test test-fast test-cluster image-test compat chaos bench demo tour reference clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -40,7 +40,7 @@ imports: .venv/installed
 	@$(BIN)/lint-imports
 
 test-fast: .venv/installed
-	@$(BIN)/pytest -q -n 2 --dist loadfile -m "not mariadb and not cluster and not faults and not browser and not image"
+	@$(BIN)/pytest -q -n 2 --dist loadfile -m "not mariadb and not cluster and not faults and not browser and not image and not compat"
 
 check: lint types imports test-fast ## The gate for each commit: format, lint, types, imports, fast tests
 

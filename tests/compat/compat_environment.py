@@ -45,7 +45,7 @@ def source_distribution(name: str, version: str) -> Path:
     """The unpacked source distribution of a package, from PyPI."""
     target = DIRECTORY / f"{name}-{version}"
     if not target.exists():
-        download = [PYTHON, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
-        subprocess.run([*download, "--dest", DIRECTORY, f"{name}=={version}"], check=True)
+        download = f"{PYTHON} -m pip download --quiet --no-deps --no-binary :all: --dest {DIRECTORY}".split()
+        subprocess.run([*download, f"{name}=={version}"], check=True)
         shutil.unpack_archive(DIRECTORY / f"{name}-{version}.tar.gz", DIRECTORY)
     return target

@@ -121,8 +121,8 @@ class Script:
 
     def op_04_insert_with_parameters(self) -> Any:
         result = self.run(
-            "INSERT INTO compat_types (tiny, big, price, ratio, day, moment, span, y, name, raw, fixed, choice,"
-            " many, doc) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            "INSERT INTO compat_types (tiny, big, price, ratio, day, moment, span, y, name, raw, fixed,"
+            " choice, many, doc) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             (
                 -128,
                 2**64 - 1,
