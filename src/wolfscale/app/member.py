@@ -402,6 +402,7 @@ class _Member:
             notice=self._notice,
             status=self._status,
             requests=requests,
+            ids_given=lambda: self._ids.given,
         )
 
     def _notice(self) -> MemberNotice:

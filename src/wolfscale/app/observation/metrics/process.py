@@ -18,12 +18,13 @@ FDS = gauge("process_open_fds", "Files, sockets and pipes that it has open.")
 FDS_LIMIT = gauge("process_max_fds", "How many it may have open.")
 DISK_TOTAL = gauge("disk_total_bytes", "Size of the file system that holds the data directory.")
 DISK_FREE = gauge("disk_free_bytes", "What is left of it.")
+IDS = counter("ids_given", "Snowflake ids that this node has given, by SQL and HTTP.")
 REQUESTS = counter("api_requests", "HTTP requests that were answered.", "method", "route", "status")
 REQUEST_SECONDS = histogram("api_request_seconds", "How long an HTTP request took.")
 
 METRICS = (
     *(NODE, UPTIME, CPU, RSS, FDS, FDS_LIMIT, DISK_TOTAL, DISK_FREE),
-    *(REQUESTS, REQUEST_SECONDS),
+    *(IDS, REQUESTS, REQUEST_SECONDS),
 )
 
 

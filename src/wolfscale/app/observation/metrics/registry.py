@@ -10,7 +10,7 @@ from wolfscale.api.services import StatusSource
 from wolfscale.app.observation.metrics.collector import registry_of
 from wolfscale.app.observation.metrics.database import database_samples, lifecycle_samples
 from wolfscale.app.observation.metrics.metric import Sample
-from wolfscale.app.observation.metrics.process import process_samples, request_samples
+from wolfscale.app.observation.metrics.process import IDS, process_samples, request_samples
 from wolfscale.app.observation.metrics.proxy import proxy_samples
 from wolfscale.app.observation.metrics.raft import peer_samples, raft_samples
 from wolfscale.app.observation.metrics.replication import capture_samples, feed_samples
@@ -30,6 +30,7 @@ def build_registry(
     notice: Callable[[], MemberNotice],
     status: StatusSource,
     requests: RequestCounts,
+    ids_given: Callable[[], int],
 ) -> CollectorRegistry:
     """A registry that reads these objects at each scrape.
 
@@ -40,6 +41,7 @@ def build_registry(
         notice: what it says of itself.
         status: what it shows.
         requests: what was asked of its HTTP side.
+        ids_given: how many ids it has given.
     """
 
     def samples() -> Iterator[Sample]:
@@ -56,6 +58,7 @@ def build_registry(
         if shown.proxy is not None:
             yield from proxy_samples(shown.proxy)
         yield from process_samples(node.name, node.id, shown.process, said.host)
+        yield Sample(IDS, ids_given())
         yield from request_samples(requests)
 
     return registry_of(samples)
