@@ -183,9 +183,11 @@ def servers_on(directory: Path) -> list[int]:
     """Return the ids of the MariaDB servers that run on a data directory. Blocks briefly.
 
     A server changes into its data directory, so this finds one however it was started, and also one that
-    has not opened its socket yet. Other users' servers are seen by root only.
+    has not opened its socket yet. Other users' servers are seen by root only. The directory itself is
+    compared, not its path: in a container on this machine the same path is another directory.
     """
-    wanted = directory.resolve()
+    wanted = _identity(directory)
+    path = directory.resolve()
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -193,11 +195,22 @@ def servers_on(directory: Path) -> list[int]:
         try:
             if (entry / "comm").read_text().strip() not in _SERVER_NAMES:
                 continue
-            if (entry / "cwd").readlink() == wanted:
+            link = entry / "cwd"
+            identity = _identity(link)
+            # A disk that fails may not tell; then the path must do.
+            if identity == wanted if identity and wanted else link.readlink() == path:
                 found.append(int(entry.name))
         except OSError:
             continue  # it ended meanwhile, or is another user's
     return found
+
+
+def _identity(directory: Path) -> tuple[int, int] | None:
+    try:
+        status = directory.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def kill_servers_on(directory: Path) -> list[int]:
