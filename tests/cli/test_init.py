@@ -218,6 +218,18 @@ def test_options_are_not_asked_for(path: Path, answers: Callable[..., None]) -> 
     assert load(path).node.id == "db1"
 
 
+def test_proxy_is_asked_for_nodes_and_secret_only(
+    path: Path, tmp_path: Path, answers: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "secret").write_text("sixteen characters")
+    answers("", "db1:7400 db2:7400", "", str(tmp_path / "secret"), "")
+    assert run("--proxy") == 0
+    config = load(path)
+    assert config.cluster.peers == ("db1:7400", "db2:7400")
+    assert config.cluster.secret is not None
+    assert "wolfscale proxy`" in capsys.readouterr().out
+
+
 def test_wanted_secret_is_made(path: Path, tmp_path: Path, answers: Callable[..., None]) -> None:
     answers("db1", "", "", "", "", "", "", str(tmp_path / "secret"), "y")
     assert run() == 0

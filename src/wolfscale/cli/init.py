@@ -63,6 +63,10 @@ def command(
             help="Make that file with a new secret when it is missing: on the cluster's first machine only.",
         ),
     ] = False,
+    proxy: Annotated[
+        bool,
+        typer.Option("--proxy", help="For `wolfscale proxy`, on a machine without a node: asks for less."),
+    ] = False,
     witness: Annotated[bool, typer.Option("--witness", help="A node that votes and has no MariaDB.")] = False,
     external: Annotated[
         str | None,
@@ -126,11 +130,14 @@ def command(
         **dict(map(parsed_setting, settings or [])),
     }
     draft.values = {key: value for key, value in given.items() if value is not None}
+    if proxy:
+        draft.values.setdefault(("node", "id"), "proxy")
     if yes:
         draft.values.setdefault(("node", "id"), default_node_id())
     else:
-        ask_all(draft)
-    _write(draft, force=force, make_secret=make_secret, ask=not yes)
+        ask_all(draft, proxy=proxy)
+    _write(draft, force=force, make_secret=make_secret, ask=not yes and not proxy)
+    _show_next(draft.path, proxy=proxy)
 
 
 def _external(address: str | None) -> dict[Key, object]:
@@ -173,7 +180,13 @@ def _write(draft: Draft, *, force: bool, make_secret: bool, ask: bool) -> None:
     mode = _PRIVATE_MODE if draft.holds_secrets() else _CONFIG_MODE
     write_file(draft.path, draft.text(), mode=mode, replace=force)
     typer.echo(f"wrote {draft.path}")
-    option = "" if _is_found(draft.path) else f" --config {draft.path}"
+
+
+def _show_next(path: Path, *, proxy: bool) -> None:
+    option = "" if _is_found(path) else f" --config {path}"
+    if proxy:
+        typer.echo(f"  next: `wolfscale validate{option}`; then `wolfscale proxy{option}`")
+        return
     typer.echo(f"  next: `wolfscale validate{option}`; then")
     typer.echo(f"        `wolfscale start{option} --bootstrap` on the cluster's first machine, once")
     typer.echo(f"        `wolfscale start{option}` on every other one, and at every later start anywhere")
