@@ -48,6 +48,11 @@ class _File:
         return Response(self._content, headers=self._headers, media_type=self._type)
 
 
+def is_page_file(name: str) -> bool:
+    """Whether a file is of a kind that pages are made of."""
+    return name.rpartition(".")[2] in _TYPES
+
+
 def page_routes(directory: str, paths: Mapping[str, str]) -> APIRouter:
     """Routes for the files of a page.
 
