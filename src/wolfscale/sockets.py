@@ -17,6 +17,9 @@ RECEIVE_BYTES = 1 << 16
 NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 """What `recv` and `send` raise when they would have to wait."""
 
+QUEUE_RETRY_SECONDS = 0.002
+"""Between two attempts to connect to a unix socket whose queue is full."""
+
 _TURNS = 16
 """Operations that need not wait before the other tasks get their turn."""
 
@@ -184,10 +187,24 @@ class NonblockingListener(trio.abc.Listener[NonblockingStream]):
 
 
 async def open_unix_stream(path: str) -> NonblockingStream:
-    """Connect to a unix socket.
+    """Connect to a unix socket, waiting while its queue of connections to be accepted is full.
 
     Raises:
         OSError: nobody listens there.
     """
-    stream = await trio.open_unix_socket(path)
-    return NonblockingStream(socket.socket(fileno=stream.socket.detach()))
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        while True:
+            try:
+                sock.connect(path)
+                break
+            except BlockingIOError:
+                # Not "in progress", as it would be for TCP: connect(2) has done nothing, and no event tells
+                # when there is room. (trio's own connect takes it for progress.)
+                await trio.sleep(QUEUE_RETRY_SECONDS)
+        await trio.lowlevel.checkpoint()
+    except BaseException:
+        sock.close()
+        raise
+    return NonblockingStream(sock)

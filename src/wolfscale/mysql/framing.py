@@ -73,6 +73,11 @@ class PacketReader:
         joined = len(self._joined) if self._joined is not None else 0
         return len(self._buffer) - self._start + joined
 
+    @property
+    def inside_payload(self) -> bool:
+        """Whether the first packets of a long payload are joined already: their headers are gone."""
+        return self._joined is not None
+
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         """Add received bytes."""
         if self._start == len(self._buffer):

@@ -94,8 +94,21 @@ class PacketStream:
             return self._reader.take_raw()
         return await self._receive()
 
+    @property
+    def inside_payload(self) -> bool:
+        """Whether the beginning of a payload of several packets has been taken apart already."""
+        return self._reader.inside_payload
+
+    def take_buffered(self) -> bytes:
+        """The bytes received that nobody has read yet, as they came.
+
+        Raises:
+            RemoteProtocolError: they begin in the middle of a payload, see `inside_payload`.
+        """
+        return self._reader.take_raw() if self._reader.buffered_bytes else b""
+
     def unread(self, data: bytes | memoryview) -> None:
-        """Put back what `receive_raw` gave too much of."""
+        """Put back what `receive_raw` or `take_buffered` gave too much of."""
         self._reader.unread(data)
 
     async def _receive(self) -> bytes | bytearray:

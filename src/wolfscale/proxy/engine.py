@@ -191,20 +191,23 @@ class Lane:
     async def ride(self) -> Arrival:
         """Leave the session to the engine until its task is needed.
 
-        A checkpoint. When cancelled, nothing of the session is in the engine any more, and both of its
-        connections may be in the middle of something: close them.
+        What the client's stream has buffered is taken first. A checkpoint if it has to wait. When cancelled,
+        nothing of the session is in the engine any more, and both of its connections may be in the middle of
+        something: close them.
         """
         self._shortcut.look_again()
-        self._watch_client()
-        self._task = trio.lowlevel.current_task()
+        self._inbound = self._client.take_buffered()
         try:
-            await trio.lowlevel.wait_task_rescheduled(self._on_cancelled)
+            self._next()
+            if self._arrival is None:
+                self._task = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._on_cancelled)
         finally:
             self._leave()
         failure, self._failure = self._failure, None
+        arrival, self._arrival = self._arrival, None
         if failure is not None:
             raise failure
-        arrival, self._arrival = self._arrival, None
         assert arrival is not None
         # What the task itself answers follows a command, whose number was 0.
         self._client.next_sequence = 1
@@ -233,12 +236,12 @@ class Lane:
 
     def _arrive(self, arrival: Arrival) -> None:
         """Wake the session's task. Until it runs, nothing more may happen here."""
-        task, self._task = self._task, None
-        if task is None:
-            return
-        self._arrival = arrival
-        self._leave()
-        trio.lowlevel.reschedule(task)
+        if self._arrival is None:
+            self._arrival = arrival
+            self._leave()
+            task, self._task = self._task, None
+            if task is not None:
+                trio.lowlevel.reschedule(task)
 
     def _fail(self, error: Exception) -> None:
         """A bug of ours: the session's task raises it."""

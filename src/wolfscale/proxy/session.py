@@ -120,13 +120,10 @@ class Session:
 
     async def run(self) -> None:
         """Serve the client until it leaves. Never raises for what the client or a server does."""
-        client = self._client
         try:
             while True:
                 try:
-                    payload = client.read_nowait()
-                    if payload is None:
-                        payload = await self._next_command()
+                    payload = await self._next_command()
                     if payload[:1] == b"\x01":
                         return
                     await self._on_command(payload)
@@ -155,7 +152,7 @@ class Session:
             ServerError: likewise.
         """
         client, lane = self._client, self._lane
-        while lane is not None and not client.buffered_bytes:
+        while lane is not None and not client.inside_payload:
             arrival = await lane.ride()
             if arrival is Arrival.COMMAND:
                 break
