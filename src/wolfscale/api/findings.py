@@ -286,7 +286,8 @@ def _certificates(seen: _Seen) -> Iterator[Finding]:
         yield Finding(
             severity=severity,
             what=what,
-            next_step="replace the files that tls_cert and tls_ca in [cluster] name, and restart, one node "
+            next_step="replace the files that tls_cert and tls_ca in [cluster] or [api] name, and restart, "
+            "one node "
             "at a time",
         )
 

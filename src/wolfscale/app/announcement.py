@@ -31,7 +31,8 @@ class Announcement:
         self._api_url = config.api_url()
         self._mysql_address = config.mysql_address()
         self._data_dir = config.data_dir
-        self._certificates = [path for path in (config.cluster.tls_cert, config.cluster.tls_ca) if path]
+        given = (config.cluster.tls_cert, config.cluster.tls_ca, config.api.tls_cert)
+        self._certificates = [path for path in given if path is not None]
         self._fsync = config.wal.fsync
         self._looked_at = float("-inf")
         self._host = HostNotice()
@@ -54,7 +55,7 @@ class Announcement:
             disk_total_bytes=total,
             disk_free_bytes=free,
             fsync=self._fsync,
-            certificate_ends=_first_end(self._certificates),
+            certificate_ends=first_end(self._certificates),
         )
 
 
@@ -67,7 +68,7 @@ def _room(directory: Path) -> tuple[int, int]:
     return found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
 
 
-def _first_end(certificates: Iterable[Path]) -> float:
+def first_end(certificates: Iterable[Path]) -> float:
     """When the first of the certificates expires, in seconds since 1970; 0 when none does."""
     ends: list[float] = []
     for path in certificates:

@@ -29,7 +29,7 @@ class Samples:
         place = self._taken % self._kept
         for name, series in self._series.items():
             value = values.get(name)
-            series[place] = math.nan if value is None else value
+            series[place] = math.nan if value is None else round(value, 3)
         self._taken += 1
         self._end_time = time
 
@@ -40,11 +40,15 @@ class Samples:
 
     def history(self) -> History:
         """All samples, the oldest first."""
-        count = min(self._taken, self._kept)
-        first = self._taken - count
-        order = [(first + number) % self._kept for number in range(count)]
+        if self._taken < self._kept:
+            ordered = {name: values[: self._taken] for name, values in self._series.items()}
+        else:
+            oldest = self._taken % self._kept
+            ordered = {name: values[oldest:] + values[:oldest] for name, values in self._series.items()}
+        # Only NaN differs from itself.
         series = {
-            name: tuple(_shown(values[place]) for place in order) for name, values in self._series.items()
+            name: tuple([None if value != value else value for value in values])  # noqa: PLR0124
+            for name, values in ordered.items()
         }
         # Built here from floats: checking thousands of them again would cost more than making them.
         return History.model_construct(
@@ -52,7 +56,3 @@ class Samples:
             end_time=self._end_time,
             series=HistorySeries.model_construct(None, **series),
         )
-
-
-def _shown(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 3)

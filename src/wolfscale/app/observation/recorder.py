@@ -48,7 +48,7 @@ class Recorder:
         self._announcement = announcement
         self._samples = Samples()
         self._events = EventLog()
-        self._rates = _Rates()
+        self._rates = Rates()
         self._commit_counts: Sequence[int] = tuple(node.statistics.commit_seconds.counts)
         self._refused_seen = 0
         self._refused_told_at = float("-inf")
@@ -135,7 +135,7 @@ class Recorder:
             self._events.add(event)
 
 
-class _Rates:
+class Rates:
     """From counters to rates."""
 
     def __init__(self) -> None:
