@@ -21,6 +21,7 @@ from wolfscale.proxy.outline import NamedParameter, outline
         "EXPLAIN DELETE FROM t",
         "VALUES (1)",
         "SELECT 1;",
+        "SELECT :a",
     ],
 )
 def test_outline_of_a_query_says_so(sql: str) -> None:

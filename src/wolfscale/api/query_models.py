@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from wolfscale.api.write_models import Integers, Name
+from wolfscale.api.write_models import Integers, Name, Text
 
 DEFAULT_ROWS = 1000
 MAX_ROWS = 10_000
@@ -72,7 +72,7 @@ class QueryRequest(BaseModel):
         },
     )
 
-    sql: str = Field(
+    sql: Text = Field(
         min_length=1,
         max_length=MAX_SQL_CHARACTERS,
         description="One SELECT, WITH, VALUES, SHOW, DESCRIBE or EXPLAIN statement.",

@@ -15,7 +15,7 @@ from wolfscale.api.query_models import (
     ReadConsistency,
     RowForm,
 )
-from wolfscale.api.sql_problems import READ_ONLY_SERVER, SERVER_GOES, problem_of
+from wolfscale.api.sql_problems import READ_ONLY_SERVER, SERVER_GOES, UNKNOWN_DATABASE, problem_of
 from wolfscale.api.values import ValueRefused, encoding, free_parameter, from_value, type_name
 from wolfscale.api.write_models import Integers
 from wolfscale.api.writing import no_leader_problem
@@ -197,7 +197,7 @@ async def _run(
 
 
 def _read_problem(error: ServerError) -> Problem:
-    return problem_of(error, field="database" if error.errno == 1049 else "sql")
+    return problem_of(error, field="database" if error.errno == UNKNOWN_DATABASE else "sql")
 
 
 def _encode(request: QueryRequest, result: TypedResult, source: str) -> bytes:

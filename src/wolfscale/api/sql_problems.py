@@ -12,7 +12,8 @@ RETRY_SECONDS = 1
 """What `Retry-After` says where the same request may well succeed."""
 
 READ_ONLY_SERVER = frozenset({1290, 1836})
-DEADLOCK = 1213
+CONFLICTS = frozenset({1213, 1412, 1615})
+"""A deadlock, or a definition that changed meanwhile: the transaction is to be made again."""
 LOCK_WAIT = 1205
 SERVER_GOES = frozenset({1053, 1317, 1927})
 """The session was ended from outside: what it had not committed is rolled back."""
@@ -74,14 +75,17 @@ _kind(422, "signalled", 1644)
 _kind(400, "syntax", 1064, 1065, 1149)
 _kind(403, "access_denied", 1044, 1045, 1142, 1143, 1227, 1370, 1698, 1419)
 _kind(403, "read_only", 1792)
-_kind(409, "locked", 1205, 1213, 1020, 1099)
+_kind(409, "locked", 1205, 1213, 1412, 1615, 1020, 1099)
 _kind(503, "read_only_server", 1290, 1836)
 _kind(503, "too_many_connections", 1040, 1203, 1226)
 _kind(503, "connection_lost", 1927, 1317, 1053)
 _kind(504, "too_slow", 1969, 3024)
 _kind(413, "too_large", 1153, 1301)
 _kind(507, "disk_full", 1021, 1114)
-_WITH_RETRY = frozenset({1205, 1213, 1290, 1836, 1040, 1203, 1226, 1927, 1020, 1053})
+_WITH_RETRY = frozenset({1205, 1213, 1412, 1615, 1290, 1836, 1040, 1203, 1226, 1927, 1020, 1053})
+
+_OF_OTHER_TABLES = frozenset({1217, 1451})
+"""A row that others refer to: the column that the text names is theirs."""
 
 _COLUMN_PATTERNS = (
     re.compile(r"for column `[^`]*`\.`[^`]*`\.`([^`]+)`"),
@@ -158,7 +162,7 @@ def field_of(error: ServerError, table: Table, places: Mapping[str, Mapping[str,
         places: the request's objects that hold columns, by their names in the request, e.g. `values`; the
             first is meant when the column stands in none.
     """
-    column = column_of(error, table)
+    column = None if error.errno in _OF_OTHER_TABLES else column_of(error, table)
     if column is None:
         return None
     for place, given in places.items():

@@ -3,10 +3,20 @@
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-Name = Annotated[str, Field(min_length=1, max_length=64)]
-Values = Annotated[dict[str, Any], Field(description="Values by column.")]
+
+def _text(text: str) -> str:
+    """What a server can be sent: JSON also writes halves of surrogate pairs."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("it is no Unicode: it holds half of a surrogate pair") from None
+    return text
+
+
+Text = Annotated[str, AfterValidator(_text)]
+Name = Annotated[Text, Field(min_length=1, max_length=64, pattern=r"^[^\x00]+$")]
 MAX_WRITES = 1000
 MAX_DDL_CHARACTERS = 1 << 20
 
@@ -118,7 +128,7 @@ class BatchRequest(_WithAnswer):
 class DdlRequest(_Request):
     """What `/write/ddl` takes."""
 
-    ddl: str = Field(
+    ddl: Text = Field(
         min_length=1,
         max_length=MAX_DDL_CHARACTERS,
         description="One CREATE, ALTER, DROP, RENAME or TRUNCATE statement.",

@@ -19,7 +19,14 @@ from wolfscale.api.gateway import LeaderSession, NoLeaderError, SqlGateway
 from wolfscale.api.idempotency import RetryKey
 from wolfscale.api.problems import Problem
 from wolfscale.api.services import IdSource
-from wolfscale.api.sql_problems import DEADLOCK, READ_ONLY_SERVER, SERVER_GOES, field_of, problem_of
+from wolfscale.api.sql_problems import (
+    CONFLICTS,
+    READ_ONLY_SERVER,
+    SERVER_GOES,
+    UNKNOWN_DATABASE,
+    field_of,
+    problem_of,
+)
 from wolfscale.api.tables import Table, read_table
 from wolfscale.api.write_models import Delete, Insert, RowResult, Update
 from wolfscale.api.write_statements import (
@@ -35,7 +42,7 @@ from wolfscale.mysql.client import Connection
 from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerError
 from wolfscale.mysql.prepared_client import execute
 
-DEADLOCK_RETRIES = 5
+CONFLICT_RETRIES = 5
 _RETRY_PAUSE_SECONDS = 0.02
 _MATCHED = re.compile(r"Rows matched: (\d+)")
 
@@ -227,7 +234,7 @@ async def run_on_leader(
         Problem: what the client is told.
     """
     until = trio.current_time() + gateway.write_wait_seconds
-    deadlocks = 0
+    conflicts = 0
     unknown: OutcomeUnknown | None = None
     while True:
         try:
@@ -245,10 +252,11 @@ async def run_on_leader(
             if trio.current_time() > until:
                 raise no_leader_problem(error) from error
         except ServerError as error:
-            deadlocks += error.errno == DEADLOCK
-            again = is_retryable(error) or (error.errno == DEADLOCK and deadlocks <= DEADLOCK_RETRIES)
+            conflicts += error.errno in CONFLICTS
+            again = is_retryable(error) or (error.errno in CONFLICTS and conflicts <= CONFLICT_RETRIES)
             if not again or trio.current_time() > until:
-                raise problem_of(error) from error
+                field = "database" if error.errno == UNKNOWN_DATABASE else None
+                raise problem_of(error, field=field) from error
         await trio.sleep(_RETRY_PAUSE_SECONDS)
 
 
@@ -259,7 +267,7 @@ def is_retryable(error: ServerError) -> bool:
 
 def _problem_or_error(error: ServerError, field: str | None) -> Problem | ServerError:
     """The client's problem, unless the attempt is to be made again."""
-    if is_retryable(error) or error.errno == DEADLOCK:
+    if is_retryable(error) or error.errno in CONFLICTS:
         return error
     return problem_of(error, field=field)
 

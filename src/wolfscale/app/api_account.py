@@ -14,11 +14,11 @@ from wolfscale.api import idempotency
 from wolfscale.errors import WolfScaleError
 from wolfscale.mysql.auth import double_sha1, sha1_of_password, stored_hash
 from wolfscale.mysql.client import Connection
-from wolfscale.mysql.errors import ConnectionLost, ServerError
+from wolfscale.mysql.errors import ServerError
 from wolfscale.mysql.literals import identifier, literal
 from wolfscale.replication.database import Database
 from wolfscale.replication.lifecycle import Lifecycle
-from wolfscale.replication.server import Account
+from wolfscale.replication.server import Account, open_connection
 
 log = logs.logger(__name__)
 
@@ -72,7 +72,7 @@ async def keep_account(database: Database, lifecycle: Lifecycle, account: Accoun
             with trio.move_on_after(PURGE_SECONDS):
                 await lifecycle.changes.wait_until(lambda: not lifecycle.writable)
             if lifecycle.writable:
-                await _purge(database)
+                await _purge(database, account)
         except (WolfScaleError, OSError) as error:
             log.info("the HTTP side's account is not ready", reason=str(error))
             await trio.sleep(RETRY_SECONDS)
@@ -110,11 +110,8 @@ async def _is_there(database: Database, account: Account) -> bool:
     return comment == _VERSION and _hash(account) in await database.native_password_hashes(account.user)
 
 
-async def _purge(database: Database) -> None:
-    """Remove old keys in bounded transactions."""
-    async with await database.connect() as connection:
-        try:
-            while await idempotency.purge(connection) == idempotency.PURGE_ROWS:
-                pass
-        except ConnectionLost as error:
-            log.info("old keys of HTTP requests were not removed", reason=str(error))
+async def _purge(database: Database, account: Account) -> None:
+    """Remove old keys in bounded transactions; as this account, which a server that is demoted stops."""
+    async with await open_connection(database.socket_path, account) as connection:
+        while await idempotency.purge(connection) == idempotency.PURGE_ROWS:
+            pass

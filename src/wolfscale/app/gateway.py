@@ -14,7 +14,7 @@ from wolfscale.mysql.binlog.gtid import parse_gtid_position
 from wolfscale.mysql.client import DEFAULT_CAPABILITIES, Connection
 from wolfscale.mysql.constants import Capability
 from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerError
-from wolfscale.node.errors import NodeError
+from wolfscale.node.errors import NodeError, RpcError
 from wolfscale.node.node import Node
 from wolfscale.proxy.outline import Outline, outline
 from wolfscale.proxy.view import View, Views
@@ -244,14 +244,21 @@ class Gateway:
     async def confirmed_sequence(self) -> int:
         """What was committed when a majority confirmed the leader, as soon as this node knows it."""
         node = self._node
+        reason = "no majority confirmed a leader"
         with trio.move_on_after(self.write_wait_seconds):
-            try:
-                index = await node.read_index(timeout=self.write_wait_seconds)
-                await node.changes.wait_until(lambda: node.commit_index >= index)
+            while True:
+                try:
+                    index = await node.read_index(timeout=self.write_wait_seconds)
+                except (RpcError, RaftError) as error:
+                    # A leader that is lost while it is asked; its successor can be.
+                    reason = str(error)
+                    await trio.sleep(RETRY_SECONDS)
+                    continue
+                except NodeError as error:
+                    raise NoLeaderError(str(error)) from error
+                await node.changes.wait_until(lambda seen=index: node.commit_index >= seen)  # type: ignore[misc]
                 return self._committed.value
-            except (NodeError, RaftError) as error:
-                raise NoLeaderError(str(error)) from error
-        raise NoLeaderError(f"no majority confirmed a leader within {self.write_wait_seconds:g} s")
+        raise NoLeaderError(f"{reason}; waited {self.write_wait_seconds:g} s")
 
     async def _open_leader(self, term: int) -> Connection:
         view = self._views.current

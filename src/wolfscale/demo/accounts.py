@@ -38,5 +38,6 @@ def users_statement(database: str = DATABASE) -> str:
     return (
         f"CREATE TABLE IF NOT EXISTS `{database}`.users (id BIGINT NOT NULL PRIMARY KEY, "
         "name VARCHAR(255) NOT NULL, email VARCHAR(255) NOT NULL, "
-        "created_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP)"
+        "created_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP) "
+        "CHARACTER SET utf8mb4"
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from wolfscale.proxy.lexer import LexerMode, Token, TokenKind, decode_sql, tokenize
 from wolfscale.proxy.refused import compound_refusal
-from wolfscale.proxy.splitting import is_compound, split_statements
+from wolfscale.proxy.splitting import split_statements
 
 _QUERY_VERBS = frozenset({"SELECT", "WITH", "VALUES", "SHOW", "DESCRIBE", "DESC", "EXPLAIN"})
 _DEFINITION_VERBS = frozenset({"CREATE", "ALTER", "DROP", "RENAME", "TRUNCATE"})
@@ -77,7 +77,7 @@ def outline(sql: str, *, node_account: str = "") -> Outline:
         statements=1,
         complete=lexed.complete,
         verb=verb,
-        is_query=verb in _QUERY_VERBS and not is_compound(tokens),
+        is_query=verb in _QUERY_VERBS,
         is_definition=definition,
         is_temporary=definition and "TEMPORARY" in head,
         schemas=frozenset(_schemas(tokens)),
