@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup packages browser-packages container-packages fmt lint types imports check test test-fast test-cluster image-test compat chaos bench demo tour reference clean
+.PHONY: help setup packages browser-packages container-packages fmt lint types imports check test test-fast test-cluster image-test compat chaos bench demo tour screenshots reference clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -78,6 +78,10 @@ tour: setup ## The demo with a scripted tour: kill the leader while writers run,
 clean: ## Remove what the tools leave behind; the Python environment stays
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	@find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+screenshots: setup browser-packages ## Take the dashboard's pictures in docs/images, of a real cluster (five minutes)
+	@docker/install-packages fonts-inter
+	@$(BIN)/python tests/dashboard/take_screenshots.py
 
 reference: .venv/installed ## Write docs/configuration.md and docs/metrics.md from the code
 	@$(BIN)/wolfscale reference > docs/configuration.md.new && mv docs/configuration.md.new docs/configuration.md

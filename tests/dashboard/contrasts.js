@@ -45,13 +45,16 @@
     const element = walker.currentNode.parentElement;
     if (!text || !seen(element) || element.closest(".unseen, noscript")) continue;
     const style = getComputedStyle(element);
-    texts.push(measured(element, channels(element.closest("svg") ? style.fill : style.color), text));
+    const colour = channels(element.closest("svg") ? style.fill : style.color);
+    const flag = element.previousElementSibling;
+    if (flag?.localName === "rect") texts.push({ what: text, ratio: ratio(channels(getComputedStyle(flag).fill), colour) });
+    else texts.push(measured(element, colour, text));
   }
   for (const field of document.querySelectorAll("input[type=password]")) {
     if (seen(field)) texts.push(measured(field, channels(getComputedStyle(field).color), "the token's field"));
   }
   const lines = [];
-  for (const line of document.querySelectorAll(".line, .base, .cursor, .dot, button, input[type=password]")) {
+  for (const line of document.querySelectorAll(".line, .base, .cursor line, .dot, button, input[type=password]")) {
     if (!seen(line)) continue;
     const style = getComputedStyle(line);
     const drawn = line.closest("svg") ? style.stroke : style.borderTopColor;

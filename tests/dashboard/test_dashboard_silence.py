@@ -23,7 +23,7 @@ async def test_dead_node_is_shown_as_such_with_the_way_on_and_found_again(
         await page.wait_until(SILENT)
         assert await page.text("#verdict-headline") == "node-1 does not answer"
         detail = await page.text("#verdict-detail")
-        assert detail.startswith("No answer since ")
+        assert detail.startswith("No data since ")
         assert "it cannot be reached" in detail
         links = await page.evaluate(
             "Array.from(document.querySelectorAll('#verdict-detail a'), (a) => [a.innerText, a.href])"

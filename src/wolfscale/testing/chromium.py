@@ -241,12 +241,13 @@ class Page:
 
     async def text(self, selector: str) -> str:
         """What an element shows; empty when there is none."""
-        return str(await self.evaluate(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''"))
+        texts = await self.texts(selector)
+        return texts[0] if texts else ""
 
     async def texts(self, selector: str) -> list[str]:
         """What all elements of a kind show."""
         found = await self.evaluate(
-            f"Array.from(document.querySelectorAll({json.dumps(selector)}), (found) => found.innerText)"
+            f"Array.from(document.querySelectorAll({json.dumps(selector)}), (found) => {_TEXT})"
         )
         return [str(text) for text in found]
 
@@ -278,9 +279,9 @@ class Page:
         """Type a text into what has the focus."""
         await self.command("Input.insertText", text=text)
 
-    async def screenshot(self, *, whole: bool = False) -> bytes:
-        """What the page looks like, as PNG; `whole`: with what lies below the window."""
-        answer = await self.command("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+    async def screenshot(self) -> bytes:
+        """What the window shows, as PNG."""
+        answer = await self.command("Page.captureScreenshot", format="png")
         return base64.b64decode(answer["data"])
 
     async def _place(self, selector: str, across: float) -> tuple[float, float]:
@@ -311,6 +312,8 @@ class Page:
                 self.statuses[parameters["response"]["url"]] = parameters["response"]["status"]
 
 
+# Elements of SVG have no innerText.
+_TEXT = "found.innerText ?? found.textContent"
 _KEY_CODES = {
     "Tab": 9,
     "Enter": 13,

@@ -12,6 +12,7 @@ const RIGHT = 8;
 const PIXELS_A_MINUTE_LABEL = 46;
 const PIXELS_A_SECOND_LABEL = 76;
 const PAGE_SECONDS = 30;
+const FLAG_WIDTH = 58;
 const UNKNOWN = "–";
 
 export class LinePlot {
@@ -19,10 +20,12 @@ export class LinePlot {
   #moveCursor;
   #axes = svg("g", { class: "axes" });
   #lines;
-  #cursorLine = svg("line", { class: "cursor", y1: TOP, y2: HEIGHT - BOTTOM });
+  #cursorLine = svg("line", { y1: TOP, y2: HEIGHT - BOTTOM });
   #picture;
   #values;
-  #time = element("span", { class: "at" });
+  #flag = svg("rect", { y: HEIGHT - BOTTOM, width: FLAG_WIDTH, height: BOTTOM, rx: 3 });
+  #time = svg("text", { class: "at", y: HEIGHT - 6, "text-anchor": "middle" });
+  #cursor = svg("g", { class: "cursor" }, this.#cursorLine, this.#flag, this.#time);
   #shown = null;
 
   /**
@@ -46,7 +49,7 @@ export class LinePlot {
       { height: HEIGHT, tabindex: 0, role: "slider", "aria-label": `${options.title}, ${options.unit}` },
       this.#axes,
       ...lines,
-      this.#cursorLine,
+      this.#cursor,
     );
     this.#values = options.series.map(() => element("b"));
     /** The element to show. */
@@ -57,7 +60,7 @@ export class LinePlot {
         "figcaption",
         {},
         element("h3", {}, options.title, " ", element("span", { class: "soft" }, options.unit)),
-        element("p", { class: "legend" }, ...options.series.flatMap((series, index) => this.#legend(series, index)), this.#time),
+        element("p", { class: "legend" }, ...options.series.map((series, index) => this.#legend(series, index))),
       ),
       this.#picture,
     );
@@ -70,7 +73,7 @@ export class LinePlot {
       { class: "sample", width: 22, height: 8, "aria-hidden": "true" },
       svg("line", { class: `line series-${index}`, x1: 1, x2: 21, y1: 4, y2: 4 }),
     );
-    return [element("span", {}, sample, ` ${label} `, this.#values[index])];
+    return element("span", {}, sample, ` ${label} `, this.#values[index]);
   }
 
   /**
@@ -108,10 +111,10 @@ export class LinePlot {
     const start = view.end - (view.count - 1) * view.interval;
     const xOfTime = (time) => right - ((view.end - time) / (view.end - start)) * (right - LEFT);
     const labels = (pixels) => Math.max(2, Math.floor((right - LEFT) / pixels));
-    let [times, label] = [timeTicks(start, view.end, labels(PIXELS_A_MINUTE_LABEL)), shortClock];
-    if (times.length > 1 && times[1] - times[0] < 60) {
-      [times, label] = [timeTicks(start, view.end, labels(PIXELS_A_SECOND_LABEL)), clock];
-    }
+    const withSeconds = (some) => some.length > 1 && some[1] - some[0] < 60;
+    let times = timeTicks(start, view.end, labels(PIXELS_A_MINUTE_LABEL));
+    if (withSeconds(times)) times = timeTicks(start, view.end, labels(PIXELS_A_SECOND_LABEL));
+    const label = withSeconds(times) ? clock : shortClock;
     // A label at the very edge would be cut off.
     const inside = times.filter((time) => xOfTime(time) < width - PIXELS_A_MINUTE_LABEL / 2);
     this.#axes.replaceChildren(
@@ -132,11 +135,14 @@ export class LinePlot {
       setText(this.#values[index], value === null ? UNKNOWN : this.#options.format(value));
     });
     const time = clock(view.end - back * view.interval);
-    setText(this.#time, view.cursor === null ? "" : `at ${time}`);
-    const place = x(longest - 1 - back, longest).toFixed(1);
-    setAttribute(this.#cursorLine, "x1", place);
-    setAttribute(this.#cursorLine, "x2", place);
-    setAttribute(this.#cursorLine, "visibility", view.cursor === null ? "hidden" : null);
+    setText(this.#time, view.cursor === null ? "" : time);
+    const place = x(longest - 1 - back, longest);
+    setAttribute(this.#cursorLine, "x1", place.toFixed(1));
+    setAttribute(this.#cursorLine, "x2", place.toFixed(1));
+    const middle = Math.min(place, this.#shown.width - FLAG_WIDTH / 2);
+    setAttribute(this.#flag, "x", (middle - FLAG_WIDTH / 2).toFixed(1));
+    setAttribute(this.#time, "x", middle.toFixed(1));
+    setAttribute(this.#cursor, "visibility", view.cursor === null ? "hidden" : null);
     this.#describe(time, back, view);
   }
 

@@ -9,12 +9,18 @@ const LABELS = { role: "Role", database: "MariaDB", lag: "Lag", applied: "Applie
 const NUMBERS = new Set(["lag", "applied", "missing"]);
 const UNKNOWN = "–";
 
-/** Show all members, by number. */
+/** node-2 comes before node-10. */
+function byName(members) {
+  const order = new Intl.Collator("en", { numeric: true });
+  return members.toSorted((one, other) => order.compare(one.name, other.name));
+}
+
+/** Show all members. */
 export function showMembers(status) {
-  const members = status.members.toSorted((one, other) => one.number - other.number);
+  setAttribute(document.getElementById("members"), "data-role", status.role);
   showList(
     document.querySelector("#members tbody"),
-    members,
+    byName(status.members),
     (member) => member.id,
     () => element("tr", { role: "row" }, ...COLUMNS.map(makeCell)),
     (row, member) => updateRow(row, member, status),
@@ -42,9 +48,7 @@ function updateRow(row, member, status) {
   setText(cell.database, databaseText(member.database));
   setText(cell.lag, applies ? whole(member.applied.lag_groups) : UNKNOWN);
   setText(cell.applied, applies ? whole(member.applied.sequence) : UNKNOWN);
-  // Only the leader knows what the others hold.
-  const known = status.role === "leader";
-  setText(cell.missing, known ? whole(Math.max(0, status.log.last_index - member.match_index)) : UNKNOWN);
+  setText(cell.missing, whole(Math.max(0, status.log.last_index - member.match_index)));
   setText(cell.address, member.address);
 }
 
@@ -73,10 +77,9 @@ function databaseText(database) {
 
 /** Show the way to every member's page; this node's own is marked. */
 export function showNodes(status) {
-  const members = status.members.toSorted((one, other) => one.number - other.number);
   showList(
     document.getElementById("nodes"),
-    members.filter((member) => member.id === status.id || member.api_url),
+    byName(status.members).filter((member) => member.id === status.id || member.api_url),
     (member) => `${member.id} ${member.api_url}`,
     (member) => element("li", {}, member.id === status.id ? ownNode(member) : memberLink(member)),
     () => {},

@@ -53,7 +53,7 @@ export function showSilence(state, data) {
   present(
     "error",
     `${name} does not answer`,
-    `No answer${since}: ${state.reason || "nothing came"}. ` +
+    `No data${since}: ${state.reason || "nothing came"}. ` +
       (data === null ? "" : "Below is what it said last; the cluster may be well without it. ") +
       (links.length ? "Open another node’s page:" : "Open another node’s page.") +
       " This one goes on trying.",
