@@ -1,11 +1,9 @@
-"""`python -m bench`: everything side by side in one run; writes docs/performance.md.
+"""`python -m bench`: everything side by side in one run; writes its sections of docs/performance.md.
 
-python -m bench [--rounds 3] [--seconds 8] [--threads 1,16,64] [--only throughput|outages]
+python -m bench [--rounds 3] [--seconds 8] [--threads 1,16,64] [--only throughput|outages|relay] [--dry-run]
 """
 
 import argparse
-import datetime
-import os
 import shutil
 import signal
 import statistics
@@ -15,7 +13,9 @@ from pathlib import Path
 
 import trio
 
+from bench import relay
 from bench.outages import longest_gap
+from bench.report import made_by, write_sections
 from bench.servers import Server, galera, single_mariadb
 from bench.sysbench import Endpoint, prepare, run
 from wolfscale.app.admin import admin_connection_info
@@ -24,8 +24,8 @@ from wolfscale.demo.conditions import level, serving
 from wolfscale.demo.plan import ClusterPlan
 
 SCRIPTS = ("oltp_point_select", "oltp_write_only", "oltp_insert")
-REPORT = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
-PEER_PACKAGES = ("sysbench", "galera-4", "rsync")
+PEER_PACKAGES = ("sysbench", "galera-4", "rsync", "haproxy")
+RELAY_THREADS = [16]
 BASE = "single MariaDB"
 
 Rates = dict[tuple[str, int, str], list[float]]
@@ -38,7 +38,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=8)
     parser.add_argument("--threads", default="1,16,64")
-    parser.add_argument("--only", choices=["throughput", "outages"])
+    parser.add_argument("--only", choices=["throughput", "outages", "relay"])
+    parser.add_argument("--dry-run", action="store_true", help="print the sections only")
     arguments = parser.parse_args()
     root = Path(__file__).resolve().parent.parent
     subprocess.run([str(root / "docker" / "install-packages"), *PEER_PACKAGES], check=True)
@@ -46,16 +47,19 @@ def main() -> None:
     directory = Path(tempfile.mkdtemp(prefix="wolfscale-bench-", dir="/tmp"))
     directory.chmod(0o755)
     try:
-        rates: Rates = {}
-        gaps: dict[str, list[float]] = {}
-        if arguments.only != "outages":
-            rates = trio.run(throughput, directory, arguments.rounds, arguments.seconds, threads)
-        if arguments.only != "throughput":
-            gaps = trio.run(outages, directory, arguments.rounds)
-        text = report(rates, gaps, arguments.rounds, arguments.seconds)
-        print(text)
-        if arguments.only is None:
-            REPORT.write_text(text, encoding="utf-8")
+        sections = []
+        rounds, seconds, only = arguments.rounds, arguments.seconds, arguments.only
+        if only in (None, "throughput"):
+            rates = trio.run(throughput, directory, rounds, seconds, threads)
+            sections.append(throughput_section(rates, rounds, seconds))
+        if only in (None, "outages"):
+            sections.append(outages_section(trio.run(outages, directory, rounds), rounds))
+        if only in (None, "relay"):
+            runs = trio.run(relaying, directory, rounds, seconds)
+            sections.append(relay.section(runs, rounds, seconds))
+        print("\n".join(sections))
+        if not arguments.dry_run:
+            write_sections(*sections)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
@@ -150,48 +154,48 @@ def _harm_galera(peers: list[Server], harm: str) -> float:
     return longest_gap(ports, "sbtest", lambda: peers[0].signal(number))
 
 
-def report(rates: Rates, gaps: dict[str, list[float]], rounds: int, seconds: int) -> str:
-    """The tables as Markdown; medians, and ratios to what stands beside them in the same run."""
-    lines = [
-        "# Performance",
-        "",
-        f"Made by `make bench` on {datetime.datetime.now(datetime.UTC):%Y-%m-%d}: medians of {rounds} rounds",
-        f"of {seconds} s each, all systems alternating in one run, {os.cpu_count()} cores for all.",
-        "Only the ratios mean anything: absolute numbers move with whatever else the machine does.",
-        "",
-        "The single MariaDB runs with `innodb_flush_log_at_trx_commit=1, sync_binlog=1`. WolfScale's three",
-        "nodes and Galera's three run at their defaults; Galera's does not sync a commit on any other node's",
-        "disk before it is acknowledged, WolfScale's syncs it on a majority.",
-        "",
+async def relaying(directory: Path, rounds: int, seconds: int) -> relay.Runs:
+    """Measure the proxy beside HAProxy."""
+    cluster = await _start(directory / "wolfscale-relay")
+    try:
+        return await relay.relay(cluster, directory, rounds=rounds, seconds=seconds, threads=RELAY_THREADS)
+    finally:
+        await cluster.stop()
+
+
+def throughput_section(rates: Rates, rounds: int, seconds: int) -> str:
+    """Medians, and ratios to what stands beside them in the same run."""
+    lines = ["## Throughput (sysbench, 4 tables of 10,000 rows)", ""]
+    lines += made_by(f"--only throughput --rounds {rounds} --seconds {seconds}", rounds, seconds)
+    lines += [
+        "| script | threads | system | transactions/s | of single | of Galera |",
+        "|---|--:|---|--:|--:|--:|",
     ]
-    if rates:
-        lines += ["## Throughput (sysbench, 4 tables of 10,000 rows)", ""]
-        lines += [
-            "| script | threads | system | transactions/s | of single | of Galera |",
-            "|---|--:|---|--:|--:|--:|",
-        ]
-        for script, threads in dict.fromkeys((script, count) for script, count, _ in rates):
-            group = {name: values for (s, c, name), values in rates.items() if (s, c) == (script, threads)}
-            medians = {name: statistics.median(values) for name, values in group.items()}
-            for name, median in medians.items():
-                of_single = median / medians[BASE]
-                of_galera = median / medians["Galera"]
-                lines.append(
-                    f"| {script} | {threads} | {name} | {median:,.0f} | {of_single:.2f} | {of_galera:.2f} |"
-                )
-        lines.append("")
-    if gaps:
-        lines += ["## Seconds without an acknowledged write", ""]
-        lines += [
-            "Four writers on the other two nodes.",
-            "",
-            "| what happened | median | worst |",
-            "|---|--:|--:|",
-        ]
-        for what, values in gaps.items():
-            lines.append(f"| {what} | {statistics.median(values):.2f} | {max(values):.2f} |")
-        lines.append("")
-    return "\n".join(lines)
+    for script, threads in dict.fromkeys((script, count) for script, count, _ in rates):
+        group = {name: values for (s, c, name), values in rates.items() if (s, c) == (script, threads)}
+        medians = {name: statistics.median(values) for name, values in group.items()}
+        for name, median in medians.items():
+            of_single = median / medians[BASE]
+            of_galera = median / medians["Galera"]
+            lines.append(
+                f"| {script} | {threads} | {name} | {median:,.0f} | {of_single:.2f} | {of_galera:.2f} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def outages_section(gaps: dict[str, list[float]], rounds: int) -> str:
+    """Medians and the worst of all rounds."""
+    lines = ["## Seconds without an acknowledged write", ""]
+    lines += made_by(f"--only outages --rounds {rounds}", rounds)
+    lines += [
+        "Four writers on the other two nodes.",
+        "",
+        "| what happened | median | worst |",
+        "|---|--:|--:|",
+    ]
+    for what, values in gaps.items():
+        lines.append(f"| {what} | {statistics.median(values):.2f} | {max(values):.2f} |")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 TABLES = 4
@@ -46,14 +47,21 @@ def prepare(endpoint: Endpoint) -> None:
     subprocess.run(_command(endpoint, "oltp_read_write", "prepare"), check=True, stdout=subprocess.DEVNULL)
 
 
-def run(endpoint: Endpoint, script: str, *, threads: int, seconds: int) -> float:
+def run(endpoint: Endpoint, script: str, *, threads: int, seconds: int, options: Sequence[str] = ()) -> float:
     """Run one script and return its transactions per second.
+
+    Args:
+        endpoint: where.
+        script: one of sysbench's own.
+        threads: clients at once.
+        seconds: how long.
+        options: more of sysbench's.
 
     Raises:
         RuntimeError: sysbench failed; the message holds its last lines.
     """
     done = subprocess.run(
-        _command(endpoint, script, f"--threads={threads}", f"--time={seconds}", "run"),
+        _command(endpoint, script, f"--threads={threads}", f"--time={seconds}", *options, "run"),
         capture_output=True,
         text=True,
         check=False,
