@@ -182,7 +182,7 @@ def test_every_command_has_help_and_the_program_lists_them() -> None:
         [sys.executable, "-m", "wolfscale", "--help"], capture_output=True, text=True, check=False
     )
     assert answer.returncode == 0, answer.stderr
-    for command in ("start", "proxy", "status", "info", "validate", "wal", "demo"):
+    for command in ("start", "proxy", "status", "info", "validate", "account", "wal", "demo"):
         assert command in answer.stdout
     assert "reference" not in answer.stdout
     assert "Exit codes" in answer.stdout

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "start": "Run a node.",
     "proxy": "Run a proxy where there is no node.",
     "status": "Show the cluster's members.",
+    "account": "Create an account for clients, or change its password.",
     "info": "Show versions and what is configured.",
     "wal": "Look into a node's log.",
     "demo": "Run a whole cluster on this machine.",

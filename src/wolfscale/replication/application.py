@@ -46,14 +46,14 @@ async def create_missing(database: Database, intents: OpenIntents, application: 
     """
     statements = []
     if application.database is not None and not await _has_database(database, application.database):
-        statements.append(f"CREATE DATABASE IF NOT EXISTS {identifier(application.database)}")
+        statements.append(database_statement(application.database))
     user = application.user
     if (
         user is not None
         and application.database is not None
         and not await _has_accounts(database, application.cluster_accounts)
     ):
-        statements += owner_statements(user, password_hash(application.password), application.database)
+        statements.append(owner_statement(user, password_hash(application.password), application.database))
         log.info("creating the first account", user=user, database=application.database)
     if not statements:
         return
@@ -76,11 +76,16 @@ def password_hash(password: str) -> str:
     return stored_hash(double_sha1(sha1_of_password(password)))
 
 
-def owner_statements(user: str, native_hash: str, database: str) -> list[str]:
+def database_statement(database: str) -> str:
+    """The statement that creates a database; harmless when it is there."""
+    return f"CREATE DATABASE IF NOT EXISTS {identifier(database)}"
+
+
+def owner_statement(user: str, native_hash: str, database: str) -> str:
     """The statement that creates an account with all rights on one database: one, so that it is whole."""
     # In a GRANT the name is a pattern: without these a database my_app would open myXapp too.
     pattern = database.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%")
-    return [f"GRANT ALL PRIVILEGES ON {identifier(pattern)}.* TO {_account(user)} {_identified(native_hash)}"]
+    return f"GRANT ALL PRIVILEGES ON {identifier(pattern)}.* TO {_account(user)} {_identified(native_hash)}"
 
 
 def administrator_statements(user: str, native_hash: str) -> list[str]:
@@ -95,6 +100,11 @@ def administrator_statements(user: str, native_hash: str) -> list[str]:
         *(f"GRANT SELECT ON {identifier(schema)}.* TO {account}" for schema in _SHIELDED),
         f"GRANT ALL PRIVILEGES ON `%`.* TO {account} WITH GRANT OPTION",
     ]
+
+
+def password_statement(user: str, native_hash: str) -> str:
+    """The statement that gives an account another password."""
+    return f"ALTER USER {_account(user)} {_identified(native_hash)}"
 
 
 def _account(user: str) -> str:
