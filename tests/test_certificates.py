@@ -9,7 +9,12 @@ from cryptography.hazmat.primitives import serialization
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wolfscale.certificates import CertificateUnusable, ServerCertificate, context_from_files
+from wolfscale.certificates import (
+    CertificateUnusable,
+    GivenCertificate,
+    ServerCertificate,
+    context_from_files,
+)
 from wolfscale.keys import derived_key
 
 SECRET = b"the secret of this cluster"
@@ -104,6 +109,37 @@ def test_certificate_of_the_operator_that_cannot_be_used_is_refused(tmp_path: Pa
     for certificate, key in ((good, other), (text, good), (good, text), (tmp_path / "none", good)):
         with pytest.raises(CertificateUnusable, match="cannot be used"):
             context_from_files(certificate, key)
+
+
+def test_renewed_certificate_is_served_and_an_unusable_one_is_not(tmp_path: Path) -> None:
+    chain, key = tmp_path / "chain", tmp_path / "key"
+
+    def put(certificate: ServerCertificate) -> None:
+        chain.write_bytes(certificate.chain_pem)
+        key.write_bytes(certificate.chain_pem)
+
+    first, second = made(names=["first"]), made(names=["second"])
+    client = ssl.create_default_context(cadata=first.authority_pem.decode())
+    put(first)
+    given = GivenCertificate(chain, key)
+    shake_hands(given.context, client, "first")
+    assert not given.refresh()
+    put(second)
+    assert given.refresh()
+    shake_hands(given.context, client, "second")
+    for harm in (
+        lambda: key.write_text("nothing"),
+        lambda: key.write_bytes(made(node="x").chain_pem),
+        key.unlink,
+    ):
+        harm()
+        with pytest.raises(CertificateUnusable):
+            given.refresh()
+        assert not given.refresh()
+        shake_hands(given.context, client, "second")
+    put(first)
+    assert given.refresh()
+    shake_hands(given.context, client, "first")
 
 
 def test_encrypted_key_is_refused_and_not_asked_for(tmp_path: Path) -> None:

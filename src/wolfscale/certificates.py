@@ -127,6 +127,52 @@ class ServerCertificate:
         return path
 
 
+class GivenCertificate:
+    """A certificate of the operator's, served as the files have it: it is renewed without a restart.
+
+    Attributes:
+        context: a server's TLS context; always the same one, whose certificate changes.
+    """
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        """Read the files.
+
+        Raises:
+            CertificateUnusable: they cannot be used.
+        """
+        self._certificate = certificate
+        self._key = key
+        self._seen = self._identity()
+        self.context = context_from_files(certificate, key)
+
+    def refresh(self) -> bool:
+        """Read the files again if they have changed; returns whether they had.
+
+        Raises:
+            CertificateUnusable: they cannot be used; the one before stays in force.
+        """
+        identity = self._identity()
+        if identity == self._seen:
+            return False
+        self._seen = identity
+        # Tried apart first: a certificate with another one's key would leave the context with neither.
+        context_from_files(self._certificate, self._key)
+        self.context.load_cert_chain(self._certificate, self._key)
+        return True
+
+    def _identity(self) -> tuple[tuple[int, int, int] | None, ...]:
+        """What changes when a file is written or replaced."""
+        return tuple(map(_file_identity, (self._certificate, self._key)))
+
+
+def _file_identity(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
 def context_from_files(certificate: Path, key: Path) -> ssl.SSLContext:
     """A server's TLS context with a certificate of the operator's.
 

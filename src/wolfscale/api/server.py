@@ -25,6 +25,7 @@ _BACKLOG = 128
 _IDLE_SECONDS = 30.0
 """A connection without a whole request line and headers is closed after this."""
 _HANDSHAKE_SECONDS = 10.0
+_REFRESH_SECONDS = 60.0
 DEFAULT_CONNECTIONS = 500
 
 
@@ -37,12 +38,14 @@ class ServerOptions:
         tls: speaks https instead of http.
         body_bytes: the longest body of a request.
         connections: open at once.
+        refresh: called once a minute, to read again what the operator may have changed; must not fail.
     """
 
     policy: AccessPolicy = field(default_factory=AccessPolicy)
     tls: ssl.SSLContext | None = None
     body_bytes: int = DEFAULT_BODY_BYTES
     connections: int = DEFAULT_CONNECTIONS
+    refresh: Callable[[], None] | None = None
 
 
 def bind_http(address: str) -> socket.socket:
@@ -102,11 +105,19 @@ async def serve_http(
                 trio.SSLListener(accepting, options.tls, https_compatible=True) if options.tls else accepting
             ]
             taking.start_soon(_take, connections, listeners, serving)
+            if options.refresh is not None:
+                taking.start_soon(_repeat, options.refresh)
             task_status.started()
             await stop()
             taking.cancel_scope.cancel()
         await context.terminated.set()
         serving.cancel_scope.deadline = trio.current_time() + _GRACEFUL_SECONDS
+
+
+async def _repeat(refresh: Callable[[], None]) -> None:
+    while True:
+        await trio.sleep(_REFRESH_SECONDS)
+        refresh()
 
 
 async def _take(

@@ -7,7 +7,7 @@ from wolfscale import logs
 from wolfscale.api.access import AccessPolicy, TokenBook
 from wolfscale.api.server import ServerOptions
 from wolfscale.api.tokens import FILE_NAME, TokenFile, TokenList, made_tokens, write_tokens
-from wolfscale.certificates import ServerCertificate, context_from_files
+from wolfscale.certificates import CertificateUnusable, GivenCertificate, ServerCertificate
 from wolfscale.config import Config, parse_address
 
 log = logs.logger(__name__)
@@ -23,6 +23,9 @@ def http_options(config: Config, secret: bytes) -> ServerOptions:
         OSError: the data directory cannot be written.
     """
     api = config.api
+    given = None
+    if api.tls and api.tls_cert is not None and api.tls_key is not None:
+        given = GivenCertificate(api.tls_cert, api.tls_key)
     return ServerOptions(
         policy=AccessPolicy(
             tokens=_tokens(config, secret),
@@ -30,7 +33,8 @@ def http_options(config: Config, secret: bytes) -> ServerOptions:
             allowed_origins=api.allowed_origins,
             own_names=own_names(config),
         ),
-        tls=_tls(config, secret) if api.tls else None,
+        tls=given.context if given else _own_certificate(config, secret) if api.tls else None,
+        refresh=(lambda: _refresh(given)) if given else None,
         body_bytes=api.max_body_kb << 10,
         connections=api.max_connections,
     )
@@ -56,10 +60,15 @@ def _tokens(config: Config, secret: bytes) -> TokenBook:
     return TokenList(tokens)
 
 
-def _tls(config: Config, secret: bytes) -> ssl.SSLContext:
-    api = config.api
-    if api.tls_cert is not None and api.tls_key is not None:
-        return context_from_files(api.tls_cert, api.tls_key)
+def _refresh(given: GivenCertificate) -> None:
+    try:
+        if given.refresh():
+            log.info("serving HTTP with the certificate that was renewed")
+    except CertificateUnusable as error:
+        log.warning("the certificate read before stays in force", reason=str(error))
+
+
+def _own_certificate(config: Config, secret: bytes) -> ssl.SSLContext:
     names = ("localhost", "127.0.0.1", "::1", *own_names(config))
     certificate = ServerCertificate.from_secret(secret, config.node.id, names)
     path = certificate.write_authority(config.data_dir)
