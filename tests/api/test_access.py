@@ -1,8 +1,11 @@
 """Who may do what: the table of routes, and the decision on one request."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wolfscale.api.access import AccessPolicy, Asked, Granted, Preflight, Refused, decide
+from wolfscale.api.origins import FORWARDING_HEADERS
 from wolfscale.api.scopes import RULES, Scope, needed_scope, rule_of
 from wolfscale.api.tokens import Token, TokenList
 
@@ -255,3 +258,57 @@ def test_name_that_was_made_to_point_here_is_refused(host: str) -> None:
 )
 def test_address_and_own_name_are_answered_to(host: str) -> None:
     assert granted(asked(host=host)).scope is Scope.ADMIN
+
+
+# Whatever is sent
+
+NAMES = [
+    "host",
+    "origin",
+    "authorization",
+    "sec-fetch-site",
+    "sec-fetch-mode",
+    "cookie",
+    *sorted(FORWARDING_HEADERS),
+]
+VALUES = st.one_of(
+    st.text(max_size=40),
+    st.sampled_from(
+        ["127.0.0.1", "::1", "localhost", "for=127.0.0.1", "same-origin", "Bearer ", "null", "*"]
+    ),
+)
+HEADERS = st.dictionaries(st.sampled_from(NAMES), st.lists(VALUES, min_size=1, max_size=3))
+METHODS = st.sampled_from(["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE"])
+PATHS = st.one_of(st.sampled_from([rule.path.replace("*", "x") for rule in RULES]), st.text(max_size=20))
+POLICIES = st.sampled_from([POLICY, STRICT, SHARING])
+
+
+@given(METHODS, PATHS, HEADERS, POLICIES)
+def test_no_header_lets_a_stranger_in(
+    method: str, path: str, headers: dict[str, list[str]], policy: AccessPolicy
+) -> None:
+    decision = decide(Asked(method=method, path=path, scheme="http", peer=REMOTE, headers=headers), policy)
+    if isinstance(decision, Granted):
+        assert decision.scope is Scope.NOTHING
+        assert needed_scope(method, path) is Scope.NOTHING
+
+
+@given(METHODS, PATHS, HEADERS, HEADERS, POLICIES)
+def test_no_further_header_gives_a_local_request_more(
+    method: str,
+    path: str,
+    headers: dict[str, list[str]],
+    further: dict[str, list[str]],
+    policy: AccessPolicy,
+) -> None:
+    def scope(sent: dict[str, list[str]]) -> Scope | None:
+        decision = decide(
+            Asked(method=method, path=path, scheme="http", peer="127.0.0.1", headers=sent), policy
+        )
+        return decision.scope if isinstance(decision, Granted) else None
+
+    more = scope({**further, "host": ["localhost"], **headers})
+    plain = scope({"host": ["localhost"]})
+    if more is not None:
+        assert plain is None or more <= plain or "authorization" in {*headers, *further}
+        assert more is Scope.NOTHING or policy is not STRICT
