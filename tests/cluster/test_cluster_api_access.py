@@ -64,8 +64,8 @@ class OpenCluster(ClusterUnderTest):
 @pytest.fixture(scope="module")
 def opened() -> Iterator[OpenCluster]:
     cluster = OpenCluster()
-    trio.run(cluster.start)
     try:
+        trio.run(cluster.start)
         yield cluster
     finally:
         trio.run(cluster.stop)
