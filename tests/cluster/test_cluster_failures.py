@@ -170,15 +170,14 @@ def _leads(statuses: Statuses, leader: int) -> bool:
 async def test_waiting_commit_let_loose_by_hand_gets_no_ok_without_majority(
     cluster: ClusterUnderTest, tampering: str
 ) -> None:
-    await cluster.on_writable([FORBIDDEN_TABLE, "DELETE FROM demo.forbidden"])
     leader = await cluster.wait_writable()
-    await cluster.wait_level()
+    connection = await _session_of_the_relay_engine(cluster, leader)
     followers = cluster.followers(leader)
     for follower in followers:
         cluster.pause(follower)
     answers: list[str] = []
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_insert_through_proxy, cluster, leader, 1, answers)
+        nursery.start_soon(_insert_on, connection, 1, answers)
         await cluster.wait_row_count(leader, WAITING_COMMITS, 1)
         [(session,)] = await cluster.query(leader, WAITING_COMMITS)
         await cluster.query(leader, tampering.format(id=session))
@@ -194,11 +193,50 @@ async def test_waiting_commit_let_loose_by_hand_gets_no_ok_without_majority(
     assert answers == ["error"] or rows == ((1,),)
 
 
-async def _insert_through_proxy(
-    cluster: ClusterUnderTest, node: int, number: int, answers: list[str]
-) -> None:
+async def test_commit_without_semi_sync_gets_no_ok_without_majority(cluster: ClusterUnderTest) -> None:
+    """The second lock alone: MariaDB waits for nobody, and answers at once."""
+    leader = await cluster.wait_writable()
+    connection = await _session_of_the_relay_engine(cluster, leader)
+    followers = cluster.followers(leader)
+    for follower in followers:
+        cluster.pause(follower)
+    answers: list[str] = []
+    async with trio.open_nursery() as nursery:
+        await cluster.query(leader, "SET GLOBAL rpl_semi_sync_master_enabled = 0")
+        nursery.start_soon(_insert_on, connection, 1, answers)
+        await cluster.wait_for(lambda statuses: not _leads(statuses, leader), "the leader to step down")
+        assert "acknowledged" not in answers
+        for follower in followers:
+            cluster.resume(follower)
+        await cluster.wait_serving()
+    await assert_identical(cluster)
+    rows = await cluster.query(leader, "SELECT * FROM demo.forbidden")
+    assert answers == ["error"] or rows == ((1,),)
+
+
+async def _session_of_the_relay_engine(cluster: ClusterUnderTest, node: int) -> Client:
+    """A session whose next insert into an empty table its proxy carries without a task of its own."""
+    await cluster.on_writable([FORBIDDEN_TABLE, "DELETE FROM demo.forbidden"])
+    before = await _relayed(cluster, node)
     connection = await trio.to_thread.run_sync(cluster.clients.connect, node)
-    await _insert_on(connection, number, answers)
+
+    def use() -> None:
+        with connection.cursor() as cursor:
+            for number in (2, 3, 4):
+                cursor.execute(f"INSERT INTO demo.forbidden VALUES ({number})")
+            cursor.execute("DELETE FROM demo.forbidden")
+
+    await trio.to_thread.run_sync(use)
+    with trio.fail_after(60):
+        while await _relayed(cluster, node) < before + 2:
+            await trio.sleep(POLL_SECONDS)
+    await cluster.wait_level()
+    return connection
+
+
+async def _relayed(cluster: ClusterUnderTest, node: int) -> int:
+    status = await cluster.status_of(node)
+    return status.proxy.counters.get("relayed_statements", 0) if status.proxy is not None else 0
 
 
 async def test_leader_stopped_in_order_loses_no_write(cluster: ClusterUnderTest) -> None:
