@@ -81,6 +81,7 @@ class Chromium:
         os.close(commands_in)
         os.close(answers_out)
         self._state = WireState()
+        self._wire: Wire | None = None
 
     def close(self) -> None:
         """End the browser, whatever it is doing."""
@@ -101,7 +102,7 @@ class Chromium:
         dark: bool = False,
         touch: bool = False,
     ) -> AsyncIterator["Page"]:
-        """An empty page with a profile of its own, gone after the block.
+        """An empty page with a profile of its own, gone after the block; further ones may be opened within.
 
         Args:
             width: of the window, in CSS pixels.
@@ -110,7 +111,7 @@ class Chromium:
             dark: whether its user prefers dark pages.
             touch: whether it is a phone.
         """
-        async with open_wire(self._commands, self._answers, self._state) as wire:
+        async with self._connected() as wire:
             with trio.fail_after(PATIENCE_SECONDS):
                 context = (await wire.ask("Target.createBrowserContext", {}))["browserContextId"]
                 target = await wire.ask(
@@ -126,6 +127,18 @@ class Chromium:
             finally:
                 with trio.CancelScope(shield=True), trio.move_on_after(PATIENCE_SECONDS):
                     await wire.ask("Target.disposeBrowserContext", {"browserContextId": context})
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[Wire]:
+        """The wire of the page around this one; the outermost page opens it."""
+        if self._wire is not None:
+            yield self._wire
+            return
+        async with open_wire(self._commands, self._answers, self._state) as self._wire:
+            try:
+                yield self._wire
+            finally:
+                self._wire = None
 
 
 def _pipe() -> tuple[int, int]:
