@@ -381,6 +381,18 @@ async def test_node_speaks_https_with_the_clusters_own_certificate(tmp_path: Pat
         assert await fetch_status(f"https://127.0.0.1:{port}", access=access) == node()
 
 
+async def test_client_may_trust_one_nodes_certificate_alone(tmp_path: Path) -> None:
+    made = ServerCertificate.from_secret(b"a secret", "node-1", ["localhost"])
+    pinned = tmp_path / "node-1.pem"
+    pinned.write_bytes(b"-----BEGIN CERT" + made.chain_pem.partition(b"-----BEGIN CERT")[2])
+    other = ServerCertificate.from_secret(b"a secret", "node-2", ["localhost"])
+    async with serving(ServerOptions(tls=made.context())) as port:
+        assert await fetch_status(f"https://localhost:{port}", access=Access(ca_file=pinned)) == node()
+    async with serving(ServerOptions(tls=other.context())) as port:
+        with pytest.raises(NodeUnreachableError, match="not trusted"):
+            await fetch_status(f"https://localhost:{port}", access=Access(ca_file=pinned))
+
+
 async def test_tls_offers_neither_http2_nor_an_old_version(tmp_path: Path) -> None:
     made = ServerCertificate.from_secret(b"a secret", "node-1", ["localhost"])
     async with serving(ServerOptions(tls=made.context())) as port:
