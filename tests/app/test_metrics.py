@@ -93,7 +93,7 @@ def test_exactly_one_state_holds(read: Callable[..., dict[str, Family]]) -> None
 
 def test_every_counter_of_a_worker_is_a_metric() -> None:
     counted = {item.name for item in fields(Statistics)} - {"sessions"}
-    assert counted == set(proxy.COUNTERS), "name the new counter in app/observation/metrics/proxy.py"
+    assert counted <= set(proxy.COUNTERS), "name the new counter in app/observation/metrics/proxy.py"
     status = ProxyStatus(sessions=3, counters={"local_statements": 5, "leader_statements": 6})
     found = families(*proxy.proxy_samples(status))
     assert {s.labels["target"]: s.value for s in _of(found, "proxy_statements")} == {"local": 5, "leader": 6}

@@ -6,7 +6,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 import trio
+import trio.testing
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -14,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from wolfscale import logs
 from wolfscale.api.models import ProxyStatus
 from wolfscale.app.announcement import Announcement, first_end
-from wolfscale.app.observation.recorder import Rates, Recorder
+from wolfscale.app.observation.recorder import Rates, Recorder, take_regularly
 from wolfscale.config import parse
 from wolfscale.node import ClusterSecret, Node, NodeOptions, RaftStorage
 from wolfscale.replication.notice import MemberNotice, Pace
@@ -118,6 +120,21 @@ async def test_refused_statements_become_one_event_with_their_number(tmp_path: P
         await recorded.wait_samples(1)
         (event,) = [event for event in recorded.recorder.events() if event.kind == "refusal"]
         assert event.fields == {"count": "3"}
+
+
+@pytest.mark.autojump
+async def test_seconds_in_which_the_process_stood_still_are_told_before_the_next_sample() -> None:
+    clock = trio.lowlevel.current_clock()
+    assert isinstance(clock, trio.testing.MockClock)
+    calls: list[str] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take_regularly, lambda: calls.append("take"), lambda n: calls.append(f"miss {n}"))
+        for jump in (0.0, 1.0, 1.0, 5.3, 0.7, 1.0):
+            clock.jump(jump)
+            await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    # Due at 0, 1, 2; at 7.3 those of 3 to 6 are lost and that of 7 is late; 8 and 9 come in time.
+    assert calls == ["take", "take", "take", "miss 4", "take", "take", "take"]
 
 
 def test_rates_are_unknown_without_an_earlier_value_and_never_negative() -> None:

@@ -39,5 +39,5 @@ def statement_counts(proxy: ProxyStatus | None) -> StatementCounts:
         leader=counters.get("leader_statements", 0),
         refused=counters.get("refused_statements", 0),
         misjudged=counters.get("misjudged_reads", 0),
-        stale=counters.get("stale_reads", 0),
+        stale=counters.get("stale_reads", 0) + counters.get("lagging_reads", 0),
     )

@@ -1,6 +1,7 @@
 """The last notable events of a node, picked from what its parts log."""
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Iterable
 
@@ -45,9 +46,10 @@ _VARYING = frozenset({"seconds", "pid", "boot", "times"})
 
 
 class EventLog:
-    """The last events. Any thread may add; each addition is one step of the interpreter's."""
+    """The last events; any thread may add and read."""
 
     def __init__(self, kept: int = KEPT_EVENTS) -> None:
+        self._lock = threading.Lock()
         self._events: deque[Event] = deque(maxlen=kept)
 
     def receive(self, logged: LoggedEvent) -> None:
@@ -61,17 +63,19 @@ class EventLog:
 
     def add(self, event: Event) -> None:
         """Keep an event; one of the last ones that says the same goes, and how often it came is noted."""
-        recent = list(self._events)[-REPEATS_WITHIN:]
-        same = next((earlier for earlier in reversed(recent) if _same(earlier, event)), None)
-        if same is not None:
-            times = int(same.fields.get("times", "1")) + 1
-            event = event.model_copy(update={"fields": {**event.fields, "times": str(times)}})
-            self._events.remove(same)
-        self._events.append(event)
+        with self._lock:
+            recent = list(self._events)[-REPEATS_WITHIN:]
+            same = next((earlier for earlier in reversed(recent) if _same(earlier, event)), None)
+            if same is not None:
+                times = int(same.fields.get("times", "1")) + 1
+                event = event.model_copy(update={"fields": {**event.fields, "times": str(times)}})
+                self._events.remove(same)
+            self._events.append(event)
 
     def newest_first(self) -> tuple[Event, ...]:
         """All that is kept."""
-        return tuple(reversed(self._events))
+        with self._lock:
+            return tuple(reversed(self._events))
 
 
 def _same(one: Event, other: Event) -> bool:

@@ -65,16 +65,7 @@ class Recorder:
         """Record until cancelled; started when events are kept."""
         with logs.subscription(self._events.receive):
             task_status.started()
-            due = trio.current_time()
-            while True:
-                self._take()
-                due += INTERVAL_SECONDS
-                missed = int((trio.current_time() - due) // INTERVAL_SECONDS)
-                if missed > 0:
-                    # The process was stopped or starved: the places of those seconds stay empty.
-                    self._samples.add_gap(missed)
-                    due += missed * INTERVAL_SECONDS
-                await trio.sleep_until(due)
+            await take_regularly(self._take, self._samples.add_gap)
 
     def _take(self) -> None:
         node, lifecycle = self._node, self._lifecycle
@@ -133,6 +124,22 @@ class Recorder:
                 time=time.time(), kind="refusal", text="statements refused", fields={"count": str(count)}
             )
             self._events.add(event)
+
+
+async def take_regularly(take: Callable[[], None], miss: Callable[[int], None]) -> None:
+    """Call a function once a second until cancelled, and another with the number of seconds without a call.
+
+    Those are told of before the next call: the process was stopped or starved, or the clock jumped.
+    """
+    due = trio.current_time()
+    while True:
+        missed = int((trio.current_time() - due) // INTERVAL_SECONDS)
+        if missed > 0:
+            miss(missed)
+            due += missed * INTERVAL_SECONDS
+        take()
+        due += INTERVAL_SECONDS
+        await trio.sleep_until(due)
 
 
 class Rates:

@@ -37,7 +37,11 @@ COUNTERS: dict[str, tuple[Metric, tuple[str, ...]]] = {
         (),
     ),
     "stale_reads": (
-        counter("proxy_stale_reads", "Reads that went to the leader since the local MariaDB lagged."),
+        counter("proxy_stale_reads", "Reads that gave up waiting for the local MariaDB."),
+        (),
+    ),
+    "lagging_reads": (
+        counter("proxy_lagging_reads", "Reads that went to the leader since the local MariaDB lagged."),
         (),
     ),
     "leader_connections": (counter("proxy_leader_connections", "Connections made to the leader."), ()),
