@@ -28,7 +28,7 @@ from wolfscale.config import (
     parse_address,
     secret_path,
 )
-from wolfscale.config.addresses import reachable_address
+from wolfscale.config.addresses import is_this_machine, outward_addresses, reachable_address
 
 PRINTED = """\
 [node]
@@ -604,6 +604,16 @@ def test_http_access_that_cannot_be_meant_is_refused(api: str, complaint: str) -
     with pytest.raises(InvalidConfigError) as error:
         parse(f'[node]\nid = "a"\n[api]\n{api}\n', path=Path("x"), environment={})
     assert complaint in str(error.value)
+
+
+def test_listener_on_every_address_is_reached_by_those_used_towards_others() -> None:
+    assert outward_addresses("10.0.0.1:80") == ("10.0.0.1",)
+    assert outward_addresses("db1:80") == ("db1",)
+    for bound in (":80", "[::]:80"):
+        found = outward_addresses(bound)
+        assert not set(found) & {"0.0.0.0", "::"}
+        assert all(is_this_machine(address) for address in found)
+    assert set(outward_addresses(":80")) <= set(outward_addresses("[::]:80"))
 
 
 def test_addresses_for_others_follow_from_the_listeners() -> None:

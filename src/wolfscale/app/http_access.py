@@ -8,7 +8,7 @@ from wolfscale.api.access import AccessPolicy, TokenBook
 from wolfscale.api.server import ServerOptions
 from wolfscale.api.tokens import FILE_NAME, TokenFile, TokenList, made_tokens, write_tokens
 from wolfscale.certificates import CertificateUnusable, GivenCertificate, ServerCertificate
-from wolfscale.config import Config, parse_address
+from wolfscale.config import Config, outward_addresses, parse_address
 
 log = logs.logger(__name__)
 
@@ -42,10 +42,13 @@ def http_options(config: Config, secret: bytes) -> ServerOptions:
 
 def own_names(config: Config) -> tuple[str, ...]:
     """The names and addresses by which this node may be called, as far as it knows them without asking."""
-    addresses = [config.advertised_address(), config.node.bind_address, config.api.bind_address]
-    hosts = [parse_address(address) for address in addresses]
-    known = [address.host for address in hosts if not address.is_wildcard]
-    names = [config.node.id, socket.gethostname(), *known, *config.api.tls_names]
+    names = [
+        config.node.id,
+        socket.gethostname(),
+        parse_address(config.advertised_address()).host,
+        *outward_addresses(config.api.bind_address),
+        *config.api.tls_names,
+    ]
     return tuple(dict.fromkeys(name.lower() for name in names))
 
 

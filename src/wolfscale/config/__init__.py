@@ -7,10 +7,11 @@ it names.
 
 Public API: `load`, `parse`, `find_config`, `Config` and its sections, `Durability`, `DatabaseMode`,
 `ConfigError`, `InvalidConfigError`, `SecretMissingError`, `Address`, `parse_address`, `advertised_address`,
-`find_secret`, `make_secret`, `secret_path`, `commented_document`, `toml_value`, `configuration_reference`.
+`outward_addresses`, `find_secret`, `make_secret`, `secret_path`, `commented_document`, `toml_value`,
+`configuration_reference`.
 """
 
-from wolfscale.config.addresses import Address, advertised_address, parse_address
+from wolfscale.config.addresses import Address, advertised_address, outward_addresses, parse_address
 from wolfscale.config.document import commented_document, toml_value
 from wolfscale.config.errors import ConfigError, InvalidConfigError, SecretMissingError
 from wolfscale.config.models import (
@@ -49,6 +50,7 @@ __all__ = [
     "find_secret",
     "load",
     "make_secret",
+    "outward_addresses",
     "parse",
     "parse_address",
     "secret_path",

@@ -12,6 +12,7 @@ _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,
 _WILDCARDS = frozenset({"0.0.0.0", "::"})
 # From the block kept for documentation (RFC 5737): never sent to, it only asks the routing table.
 _ANYWHERE = "192.0.2.1"
+_ANYWHERE_V6 = "2001:db8::1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +111,19 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def outward_addresses(bind_address: str) -> tuple[str, ...]:
+    """The addresses by which other machines probably reach a listener, as far as the routing table tells.
+
+    The one that it is bound to, or for every address the ones that this machine uses towards others.
+    """
+    bound = parse_address(bind_address)
+    if not bound.is_wildcard:
+        return (bound.host,)
+    # A listener on [::] takes both families.
+    targets = (_ANYWHERE, _ANYWHERE_V6) if bound.host == "::" else (_ANYWHERE,)
+    return tuple(address for target in targets if (address := _own_address_towards(target)) is not None)
 
 
 def advertised_address(bind_address: str, advertise_address: str | None, peers: Sequence[str]) -> str:
