@@ -1,7 +1,7 @@
 """Where `wolfscale_id()` is a call, what takes its place, and what is refused."""
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from wolfscale.proxy.classify import MAX_TEXT_BYTES
@@ -115,8 +115,25 @@ def test_call_in_a_long_text_is_refused_but_not_its_mention() -> None:
     values = b"INSERT INTO t VALUES " + row * (MAX_TEXT_BYTES // len(row) + 1) + b"('', 2)"
     assert id_template(values, MODE) is None
     assert id_template(values + b" -- wolfscale_id()\n", MODE) is None
-    with pytest.raises(ProxyError, match="more than 1 MiB"):
-        id_template(values + b", (WOLFSCALE_ID(), 3)", MODE)
+    several = values + b"; SELECT 1"
+    assert id_template(several, MODE) is None
+    for sql in (
+        several + b", wolfscale_id()",
+        b"UPDATE t SET v = wolfscale_id(), w = '" + b"x" * MAX_TEXT_BYTES + b"'",
+    ):
+        with pytest.raises(ProxyError, match="more than 1 MiB"):
+            id_template(sql, MODE)
+
+
+def test_long_insert_has_an_id_in_each_row() -> None:
+    row = b"(wolfscale_id(), 'it''s wolfscale_id() \\' \"'),"
+    count = MAX_TEXT_BYTES // len(row) + 1
+    template = id_template(b"INSERT INTO t VALUES " + row * count + b"(1, '')", MODE)
+    assert template is not None
+    assert template.count == count
+    assert template.fill(range(count)).startswith(
+        b"INSERT INTO t VALUES (0 , 'it''s wolfscale_id() \\' \"'),(1 ,"
+    )
 
 
 def test_call_beside_text_whose_bytes_may_look_like_quotes_is_refused() -> None:
@@ -131,7 +148,8 @@ def test_call_beside_text_whose_bytes_may_look_like_quotes_is_refused() -> None:
 
 _PIECES = st.sampled_from(
     ["SELECT ", "wolfscale_id()", "WOLFSCALE_ID( )", "'a'", '"b"', "`c`", ", ", " AS x", "(", ")", ";",
-     " FROM t", "@v", "shop.", "1", "-- \n", "/* ' */", "\\", "INSERT INTO t VALUES ", " ", "'it''s'", "ü"]
+     " FROM t", "@v", "shop.", "1", "-- \n", "/* ' */", "\\", "INSERT INTO t VALUES ", " ", "'it''s'", "ü",
+     "/*! ", "*/", "/*M!999999 ", "RETURNING ", "# ", "wolfscale_id", "(/* x */)", "\n", ".", "--", "x", "'"]
 )  # fmt: skip
 
 
@@ -168,6 +186,22 @@ def test_everything_but_the_calls_stays_and_no_call_is_left(pieces: list[str]) -
             position += 1
     assert back == words
     assert next(ids, None) is None
+
+
+@given(
+    st.sampled_from(["INSERT ", "replace\n"]),
+    st.lists(_PIECES, max_size=20),
+    st.sampled_from([MODE, NO_ESCAPES]),
+)
+def test_rows_are_read_alike_with_and_without_the_lexer(
+    verb: str, pieces: list[str], mode: LexerMode
+) -> None:
+    sql = (verb + "".join(pieces)).encode()
+    if not tokenize(sql.decode("latin-1"), mode).complete:
+        return
+    # A text of another session's character set is always read by the lexer.
+    assume(sql.isascii())
+    assert id_template(sql, mode) == id_template(sql, mode, "gbk")
 
 
 class _Node:

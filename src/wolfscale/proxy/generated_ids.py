@@ -6,6 +6,7 @@ statement gets another. A call that stands where its value would be kept and use
 view, a default) is refused. A prepared statement gets new ids at each execution.
 """
 
+import functools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ _NAME = b"wolfscale_id"
 _EXAMPLE = 1 << 62
 """Stands for an id while a statement is prepared: of the type and the width of all ids."""
 
+_SHORT_BYTES = 256
+"""Texts up to here are remembered: `SELECT wolfscale_id()` comes again and again."""
+
+_ROWS = re.compile(rb"[\x00-\x20]*+(?i:insert|replace)[\x00-\x20]")
 _HEAD_TOKENS = 200
 """Tokens after which a statement is known to be a compound one, or not."""
 
@@ -112,22 +117,39 @@ def id_template(sql: bytes, mode: LexerMode, character_set: str = "") -> IdTempl
     """
     if not mentions_ids(sql):
         return None
+    if not character_set and _ROWS.match(sql):
+        calls = _calls_in_rows(sql, mode)
+        if calls is not None:
+            return _template(sql, calls)
+    if len(sql) <= _SHORT_BYTES:
+        return _short_template(sql, mode, character_set)
+    return _lexed_template(sql, mode, character_set)
+
+
+def _lexed_template(sql: bytes, mode: LexerMode, character_set: str) -> IdTemplate | None:
     if len(sql) > MAX_TEXT_BYTES:
-        if any(found.lastgroup for found in _long_pattern(mode).finditer(sql)):
+        if any(found.lastgroup == "call" for found in _pattern(mode).finditer(sql)):
             raise _refusal(
-                f"wolfscale_id() cannot stand in a statement of more than {MAX_TEXT_BYTES >> 20} MiB: take "
-                "the ids before (GET /ids, or SET @id = wolfscale_id()), or send fewer rows at once"
+                f"wolfscale_id() cannot stand in a statement of more than {MAX_TEXT_BYTES >> 20} MiB that is "
+                "no plain INSERT or REPLACE: take the ids before (GET /ids, or SET @id = wolfscale_id())"
             )
         return None
     lexed = tokenize(decode_sql(sql, character_set), mode)
     calls = list(_calls(lexed.tokens)) if lexed.complete else []
-    if not calls:
-        return None
-    if character_set and not sql.isascii():
+    if calls and character_set and not sql.isascii():
         raise _refusal(
             f"wolfscale_id() cannot stand in a statement with {character_set} text: take the id before, as "
             "in SET @id = wolfscale_id()"
         )
+    return _template(sql, calls)
+
+
+_short_template = functools.lru_cache(maxsize=512)(_lexed_template)
+
+
+def _template(sql: bytes, calls: Sequence["_Call"]) -> IdTemplate | None:
+    if not calls:
+        return None
     parts: list[bytes] = []
     behind, position = b"", 0
     for call in calls:
@@ -194,15 +216,34 @@ def _is_item(tokens: Sequence[Token], number: int) -> bool:
     return before in _BEFORE_ITEM and behind in _BEHIND_ITEM
 
 
-def _long_pattern(mode: LexerMode) -> re.Pattern[bytes]:
-    """Finds quoted text and comments, and as the group `call` what looks like a call beside them."""
+def _calls_in_rows(sql: bytes, mode: LexerMode) -> list[_Call] | None:
+    """The calls in one INSERT or REPLACE, which may be long; None when it is not as plain as that."""
+    calls = []
+    for found in _pattern(mode).finditer(sql):
+        match found.lastgroup:
+            case "call":
+                calls.append(_Call(*found.span(), is_item=False))
+            case "other":
+                return None
+    return calls
+
+
+@functools.lru_cache(maxsize=16)
+def _pattern(mode: LexerMode) -> re.Pattern[bytes]:
+    """Finds what is quoted, calls as the group `call`, and as `other` what more than that depends on."""
     plain, escape = (rb"\\", rb"\\.|") if mode.backslash_escapes else (b"", b"")
     quoted = b"|".join(
-        q + rb"(?:[^" + q + plain + rb"]++|" + escape + q + q + rb")*+" + q for q in (b"'", b'"')
+        quote + rb"(?:[^" + quote + plain + rb"]++|" + escape + quote * 2 + rb")*+" + quote
+        for quote in (b"'", b'"')
     )
-    comments = rb"`[^`]*+`|\#[^\n]*+|--(?=[\x00-\x20\x7f])[^\n]*+|/\*.*?\*/"
-    call = rb"(?<![\w$.@\x80-\xff])(?P<call>(?i:wolfscale_id)\s*+\(\s*+\))"
-    return re.compile(quoted + b"|" + comments + b"|" + call, re.DOTALL)
+    comments = rb"\#[^\n]*+|--(?=[\x00-\x20\x7f]|\Z)[^\n]*+|/\*(?!M?!).*?\*/"
+    name = rb"(?i:wolfscale_id)"
+    names = rb"`(?:[^`]++|``)*+`|[.@][\x00-\x20]*+" + name
+    alone = rb"(?<![\w$\x80-\xff])"
+    call = alone + rb"(?P<call>" + name + rb"[\x00-\x20]*+\([\x00-\x20]*+\))"
+    word = alone + rb"(?:" + name + rb"|(?i:select|returning))(?![\w$\x80-\xff])"
+    other = rb"(?P<other>[;'\"`]|/\*|" + word + rb")"
+    return re.compile(b"|".join((quoted, comments, names, call, other)), re.DOTALL)
 
 
 def _refusal(message: str) -> ProxyError:
