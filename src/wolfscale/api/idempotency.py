@@ -25,14 +25,14 @@ HEADER = "Idempotency-Key"
 REPLAY_HEADER = "Idempotent-Replay"
 
 
-def table_statement(comment: str) -> str:
-    """The statement that creates the table; `comment` tells what made it."""
+def table_statement() -> str:
+    """The statement that creates the table."""
     schema, _, name = TABLE.partition(".")
     return (
         f"CREATE TABLE IF NOT EXISTS {identifier(schema)}.{identifier(name)} ("
         "idempotency_key VARBINARY(255) NOT NULL PRIMARY KEY, request_hash BINARY(32) NOT NULL, "
         "response MEDIUMBLOB NOT NULL, created_at DATETIME(6) NOT NULL DEFAULT UTC_TIMESTAMP(6), "
-        f"KEY (created_at)) ENGINE=InnoDB COMMENT='{comment}'"
+        "KEY (created_at)) ENGINE=InnoDB"
     )
 
 

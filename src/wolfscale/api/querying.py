@@ -6,10 +6,11 @@ from typing import Any
 import msgspec
 import trio
 
-from wolfscale.api.gateway import NoLeaderError, NoReplicaError, SqlGateway
+from wolfscale.api.gateway import NoLeaderError, NoReplicaError, SqlGateway, StatementOutline
 from wolfscale.api.problems import Problem
 from wolfscale.api.query_models import (
     MAX_RESULT_BYTES,
+    MAX_RESULT_VALUES,
     ColumnBody,
     QueryRequest,
     ReadConsistency,
@@ -18,6 +19,7 @@ from wolfscale.api.query_models import (
 from wolfscale.api.sql_problems import READ_ONLY_SERVER, SERVER_GOES, UNKNOWN_DATABASE, problem_of
 from wolfscale.api.values import ValueRefused, encoding, free_parameter, from_value, type_name
 from wolfscale.api.write_models import Integers
+from wolfscale.api.write_statements import OWN_SCHEMA
 from wolfscale.api.writing import no_leader_problem
 from wolfscale.mysql.binary import Parameter
 from wolfscale.mysql.binlog.errors import BinlogError
@@ -27,6 +29,7 @@ from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerEr
 from wolfscale.mysql.prepared_client import ParameterCountError, TypedResult, execute
 
 _RETRY_PAUSE_SECONDS = 0.02
+_VALUES_AT_ONCE = 2000
 _GRACE_SECONDS = 2.0
 """A server that does not end a statement in time is given this much more."""
 
@@ -49,7 +52,7 @@ class Reader:
         """
         sql, parameters = self._bind(request)
         result, source = await self._read(request, sql, parameters)
-        return _encode(request, result, source)
+        return await _encode(request, result, source)
 
     def _bind(self, request: QueryRequest) -> tuple[str, list[Parameter]]:
         """The text with `?` alone, and the values in their order."""
@@ -68,6 +71,7 @@ class Reader:
                 "and its kind, and tables with /write/ddl",
                 field="sql",
             )
+        self._refuse_own_schema(request, seen)
         given = request.parameters
         if isinstance(given, list):
             return request.sql, [_value(value, f"parameters.{n}") for n, value in enumerate(given)]
@@ -94,6 +98,17 @@ class Reader:
                 field=f"parameters.{unused[0]}",
             )
         return b"".join((*pieces, text[end:])).decode(), values
+
+    def _refuse_own_schema(self, request: QueryRequest, seen: StatementOutline) -> None:
+        """The cluster's own tables: what is asked with other people's keys was answered stands in one."""
+        for field, names in (("sql", seen.schemas), ("database", {(request.database or "").lower()})):
+            if OWN_SCHEMA in names:
+                raise Problem(
+                    403,
+                    "system_database",
+                    f"the database {OWN_SCHEMA} belongs to the cluster; see GET /status",
+                    field=field,
+                )
 
     async def _read(
         self, request: QueryRequest, sql: str, parameters: Sequence[Parameter]
@@ -187,7 +202,12 @@ async def _run(
     with trio.move_on_after(request.timeout_ms / 1000 + _GRACE_SECONDS):
         try:
             return await execute(
-                connection, sql, parameters, max_rows=request.max_rows, max_bytes=MAX_RESULT_BYTES
+                connection,
+                sql,
+                parameters,
+                max_rows=request.max_rows,
+                max_bytes=MAX_RESULT_BYTES,
+                max_values=MAX_RESULT_VALUES,
             )
         except ParameterCountError as error:
             raise Problem(422, "parameter_count", str(error), field="parameters") from error
@@ -200,7 +220,7 @@ def _read_problem(error: ServerError) -> Problem:
     return problem_of(error, field="database" if error.errno == UNKNOWN_DATABASE else "sql")
 
 
-def _encode(request: QueryRequest, result: TypedResult, source: str) -> bytes:
+async def _encode(request: QueryRequest, result: TypedResult, source: str) -> bytes:
     as_text = request.integers is Integers.STRING
     columns = [
         ColumnBody(
@@ -220,7 +240,9 @@ def _encode(request: QueryRequest, result: TypedResult, source: str) -> bytes:
             field="sql",
         )
     rows: list[Any] = []
-    for row in result.rows:
+    for number, row in enumerate(result.rows):
+        if number * len(columns) % _VALUES_AT_ONCE < len(columns):
+            await trio.lowlevel.checkpoint()  # the node has more to do than this
         values = [
             from_value(column, value, integers_as_text=as_text)
             for column, value in zip(result.columns, row, strict=True)

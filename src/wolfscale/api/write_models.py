@@ -18,7 +18,7 @@ def _text(text: str) -> str:
 Text = Annotated[str, AfterValidator(_text)]
 Name = Annotated[Text, Field(min_length=1, max_length=64, pattern=r"^[^\x00]+$")]
 MAX_WRITES = 1000
-MAX_DDL_CHARACTERS = 1 << 20
+MAX_DDL_CHARACTERS = 1 << 16
 
 
 class Integers(StrEnum):

@@ -11,7 +11,8 @@ from wolfscale.api.write_models import Delete, Insert, Update
 from wolfscale.mysql.binary import Parameter
 from wolfscale.mysql.literals import identifier
 
-SYSTEM_SCHEMAS = frozenset({"mysql", "sys", "performance_schema", "information_schema", "wolfscale"})
+OWN_SCHEMA = "wolfscale"
+SYSTEM_SCHEMAS = frozenset({"mysql", "sys", "performance_schema", "information_schema", OWN_SCHEMA})
 """Databases that belong to the servers and the cluster."""
 
 

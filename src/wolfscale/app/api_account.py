@@ -49,7 +49,7 @@ def account_statements(account: Account) -> list[str]:
     name = f"{identifier(account.user)}@localhost"
     identified = f"IDENTIFIED VIA mysql_native_password USING {literal(_hash(account))}"
     return [
-        idempotency.table_statement(""),
+        idempotency.table_statement(),
         f"CREATE USER IF NOT EXISTS {name} {identified}",
         f"ALTER USER {name} {identified}",
         *(f"GRANT SHOW VIEW ON {identifier(schema)}.* TO {name}" for schema in _SHIELDED),

@@ -7,6 +7,8 @@ session's sql_mode and character set are; and the server takes one statement onl
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import trio
+
 from wolfscale.mysql.binary import Parameter, Value, build_parameters, parse_binary_row, parse_prepared
 from wolfscale.mysql.buffer import PacketBuffer
 from wolfscale.mysql.client import Connection
@@ -26,6 +28,7 @@ from wolfscale.mysql.results import (
 )
 
 _LONGEST_EOF = 8
+_VALUES_AT_ONCE = 2000
 _FULL_PACKET = 0xFFFFFF
 
 
@@ -75,6 +78,7 @@ async def execute(
     *,
     max_rows: int | None = None,
     max_bytes: int | None = None,
+    max_values: int | None = None,
 ) -> TypedResult:
     """Run one statement with a value for each `?` in it.
 
@@ -84,6 +88,7 @@ async def execute(
         parameters: the values, in order.
         max_rows: read no more; see `TypedResult.truncated`.
         max_bytes: likewise for the rows' bytes on the wire, though never less than one row.
+        max_values: likewise for rows times columns.
 
     Raises:
         ServerError: the server's error; the connection stays usable.
@@ -109,7 +114,7 @@ async def execute(
             exchange.over = True
             raise ParameterCountError(prepared.parameters, len(parameters))
         await packets.command(StatementExecute(prepared.statement_id, parameters=bound).build())
-        outcome = await _read_result(connection, max_rows, max_bytes)
+        outcome = await _read_result(connection, max_rows, max_bytes, max_values)
         if isinstance(outcome, bytes):
             packets.queue(close, sequence=0)
             exchange.over = True
@@ -128,7 +133,7 @@ async def _skip_definitions(connection: Connection, count: int) -> None:
 
 
 async def _read_result(
-    connection: Connection, max_rows: int | None, max_bytes: int | None
+    connection: Connection, max_rows: int | None, max_bytes: int | None, max_values: int | None
 ) -> TypedResult | bytes:
     """One result, or the payload of the error that came instead."""
     packets, capabilities = connection.packets, connection.capabilities
@@ -146,6 +151,9 @@ async def _read_result(
         await packets.read()
     rows: list[tuple[Value, ...]] = []
     size = 0
+    if max_values is not None:
+        most = max(1, max_values // max(1, count))
+        max_rows = most if max_rows is None else min(max_rows, most)
     while True:
         payload = await _read_past_progress(connection)
         header = payload[0] if payload else -1
@@ -160,6 +168,9 @@ async def _read_result(
         if too_long or (max_rows is not None and len(rows) >= max_rows):
             return TypedResult(columns=columns, rows=rows, truncated=True)
         rows.append(parse_binary_row(payload, columns))
+        if len(rows) * count % _VALUES_AT_ONCE < count:
+            # Rows that have arrived already are read without one.
+            await trio.lowlevel.checkpoint()
 
 
 async def _read_past_progress(connection: Connection) -> bytes:
