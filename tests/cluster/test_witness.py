@@ -2,12 +2,15 @@
 
 import shutil
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trio
 
+from wolfscale.api.client import ask
+from wolfscale.api.dashboard_models import DashboardData
 from wolfscale.app.admin import admin_connection_info
 from wolfscale.demo.cluster import DemoCluster
 from wolfscale.demo.conditions import Statuses, has_writable, level, serving
@@ -25,6 +28,25 @@ def create_and_insert(port: int) -> None:
     with connection, connection.cursor() as cursor:
         cursor.execute("CREATE TABLE written (a INT PRIMARY KEY)")
         cursor.execute("INSERT INTO written VALUES (1)")
+
+
+async def assert_witness_shows_itself(cluster: DemoCluster) -> None:
+    """What a node without MariaDB and proxy shows is whole, and nothing in it is wrong."""
+    endpoint = cluster.node(3).endpoint
+    found = DashboardData.model_validate((await ask(endpoint, "/dashboard/data")).body)
+    assert found.findings == ()
+    assert set(found.history.series.lag_groups) == set(found.history.series.sessions) == {None}
+    members = {member.name: member.host for member in found.status.members}
+    assert all(host.version and host.disk_total_bytes for host in members.values()), members
+
+    def get() -> str:
+        with urllib.request.urlopen(f"{endpoint}/metrics", timeout=60) as answer:
+            return str(answer.read(), "utf-8")
+
+    lines = (await trio.to_thread.run_sync(get)).splitlines()
+    assert 'wolfscale_mariadb_state{wolfscale_mariadb_state="none"} 1.0' in lines
+    assert 'wolfscale_raft_members{suffrage="witness"} 1.0' in lines
+    assert "wolfscale_peers_connected 2.0" in lines
 
 
 @pytest.fixture
@@ -49,6 +71,7 @@ async def test_witness_gives_two_servers_a_majority_when_one_dies(scratch: Path)
         await cluster.wait_for(is_witness, "the witness to have its vote")
         await cluster.create_account()
         await cluster.wait_for(level(1, 2), "both servers to be level")
+        await assert_witness_shows_itself(cluster)
         cluster.kill(1)
         assert await cluster.wait_writable(other_than=1) == 2
         await trio.to_thread.run_sync(create_and_insert, cluster.node(2).mysql_port)

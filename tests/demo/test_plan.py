@@ -35,6 +35,13 @@ def test_written_configurations_are_valid_and_on_loopback_only(tmp_path: Path) -
         assert all(address.startswith("127.0.0.1:") for address in addresses)
 
 
+def test_written_configuration_of_a_witness_is_valid(tmp_path: Path) -> None:
+    plan = ClusterPlan.with_free_ports(tmp_path, 3, node_settings={3: {"node": {"witness": True}}})
+    plan.write()
+    configs = [load(node.config_path, {}) for node in plan.nodes]
+    assert [config.node.witness for config in configs] == [False, False, True]
+
+
 def test_shared_secret_is_private_and_kept_when_written_again(tmp_path: Path) -> None:
     plan = ClusterPlan.with_fixed_ports(tmp_path, 1)
     plan.write()

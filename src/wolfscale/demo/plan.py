@@ -164,6 +164,8 @@ class ClusterPlan:
         for settings in (self.settings, node.settings):
             for section, keys in settings.items():
                 sections.setdefault(section, {}).update(keys)
+        if sections["node"].get("witness"):
+            del sections["database"]  # it has none, and a configuration that speaks of one is refused
         return _toml(sections)
 
 
