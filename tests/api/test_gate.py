@@ -376,8 +376,6 @@ async def test_node_speaks_https_with_the_clusters_own_certificate(tmp_path: Pat
         assert await fetch_status(f"https://localhost:{port}", access=access) == node()
         with pytest.raises(NodeUnreachableError, match="certificate is not trusted"):
             await ask(f"https://127.0.0.1:{port}", "/status")
-        with pytest.raises(NodeUnreachableError):
-            await ask(f"http://127.0.0.1:{port}", "/status")
         assert await fetch_status(f"https://127.0.0.1:{port}", access=access) == node()
 
 
@@ -403,6 +401,16 @@ async def test_tls_offers_neither_http2_nor_an_old_version(tmp_path: Path) -> No
             assert stream.selected_alpn_protocol() is None
             await stream.send_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             assert (await read_answer(stream)).status == 200
+
+
+async def test_plain_request_where_https_is_spoken_is_told_so() -> None:
+    made = ServerCertificate.from_secret(b"a secret", "node-1", ["localhost"])
+    async with serving(ServerOptions(tls=made.context())) as port:
+        answer = await exchange(port, "GET", "/health")
+        assert (answer.status, answer.json["error"]) == (400, "https_wanted")
+        async with await connect(port) as stream:
+            await stream.send_all(b"neither the one nor the other\r\n\r\n")
+            assert await is_closed(stream)
 
 
 async def test_handshake_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,20 @@ _REASONS: Final = {
 }
 
 
+def _problem(error: str, message: str) -> bytes:
+    """In the form of `wolfscale.api.problems`."""
+    return json.dumps(
+        {"error": error, "message": message, "field": None, "errno": None, "sqlstate": None}
+    ).encode()
+
+
+_PLAIN_BODY: Final = _problem("https_wanted", "this port speaks https: write https:// instead of http://")
+_PLAIN: Final = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    b"Content-Length: %d\r\n\r\n%s" % (len(_PLAIN_BODY), _PLAIN_BODY)
+)
+
+
 class Http1(H11Protocol):
     """Between h11 and the application."""
 
@@ -85,7 +99,7 @@ class Http1(H11Protocol):
 
     async def _send_error_response(self, status_code: int) -> None:
         error, message = _REASONS.get(status_code, ("bad_request", "this is no HTTP request"))
-        body = json.dumps({"error": error, "message": message, "field": None}).encode()
+        body = _problem(error, message)
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
@@ -133,11 +147,8 @@ class Connection(TCPServer):
 
     async def _run(self) -> None:
         encrypted = isinstance(self.stream, trio.SSLStream)
-        if encrypted:
-            with trio.move_on_after(self.config.ssl_handshake_timeout) as patience:
-                await self.stream.do_handshake()
-            if patience.cancelled_caught:
-                return
+        if encrypted and not await self._shake_hands():
+            return
         socket = self.stream.transport_stream.socket if encrypted else self.stream.socket
         async with TaskGroup() as task_group:
             self._task_group = task_group
@@ -162,6 +173,18 @@ class Connection(TCPServer):
                 await self._linger()
                 self.drop()
             await self.idle_task.stop()
+
+    async def _shake_hands(self) -> bool:
+        with trio.move_on_after(self.config.ssl_handshake_timeout):
+            try:
+                await self.stream.do_handshake()
+                return True
+            except trio.BrokenResourceError as error:
+                if getattr(error.__cause__, "reason", None) != "HTTP_REQUEST":
+                    raise
+                await self.stream.transport_stream.send_all(_PLAIN)
+                await self.stream.transport_stream.send_eof()
+        return False
 
     async def protocol_send(self, event: Event) -> None:
         """Carry out what the protocol wants of the socket."""
