@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup packages browser-packages container-packages fmt lint types imports check test test-fast test-cluster image-test compat chaos bench demo tour screenshots reference clean
+.PHONY: help setup packages service-packages browser-packages container-packages fmt lint types imports check test test-fast test-cluster image-test compat chaos bench demo tour screenshots reference clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -17,6 +17,9 @@ browser-packages:
 
 container-packages:
 	@docker/install-packages docker-compose
+
+service-packages: ## Install what checks the service's unit
+	@docker/install-packages systemd
 
 .venv/installed: pyproject.toml requirements.txt
 	@test -x $(BIN)/python || python3 -m venv .venv
@@ -44,7 +47,7 @@ test-fast: .venv/installed
 
 check: lint types imports test-fast ## The gate for each commit: format, lint, types, imports, fast tests
 
-test: setup browser-packages container-packages check ## Everything: the gate, then a browser, real MariaDB servers and whole clusters
+test: setup browser-packages container-packages service-packages check ## Everything: the gate, then a browser, real MariaDB servers and whole clusters
 	@$(BIN)/pytest -q -n 2 --dist loadfile -m "(mariadb or browser) and not cluster and not faults"
 	@$(BIN)/pytest -q -m "cluster or faults"
 

@@ -4,7 +4,7 @@
 #   ./run.sh start                  any other node, and every later start
 # The configuration is looked for as usual: --config, WOLFSCALE_CONFIG, ./wolfscale.toml, /etc/wolfscale/wolfscale.toml.
 set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 environment=$root/.venv
 command=$environment/bin/wolfscale
 
