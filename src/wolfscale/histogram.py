@@ -3,9 +3,10 @@
 from bisect import bisect_left
 from collections.abc import Sequence
 
-LATENCY_BOUNDS_SECONDS = tuple(
-    round(step * 10.0**decade, 6) for decade in range(-4, 1) for step in (1, 1.5, 2, 3, 5, 7)
-) + (10.0,)
+LATENCY_BOUNDS_SECONDS = (
+    *(round(step * 10.0**decade, 6) for decade in range(-4, 1) for step in (1, 1.5, 2, 3, 5, 7)),
+    10.0,
+)
 """0.1 ms to 10 s, so close that a quantile between two bounds is right to a fifth or so."""
 
 
