@@ -90,10 +90,13 @@ def shared_servers() -> Pair:
     return _started()
 
 
+BOUNDS = Bounds(leader_seconds=20, replica_seconds=20, fence_seconds=0.2)
+
+
 class Cluster:
     """`Backends` over a `Pair`: the node beside the replica, or beside the primary."""
 
-    def __init__(self, pair: Pair, *, leads: bool) -> None:
+    def __init__(self, pair: Pair, *, leads: bool, bounds: Bounds | None = None) -> None:
         self.pair = pair
         self.leads = leads
         self.local = pair.primary if leads else pair.replica
@@ -108,14 +111,15 @@ class Cluster:
                 node_account="wolfscale",
             )
         )
-        self.listener = Listener(
-            self, bounds=Bounds(leader_seconds=20, replica_seconds=20, fence_seconds=0.2)
-        )
+        self.listener = Listener(self, bounds=bounds or BOUNDS)
         self.intents: list[tuple[str, int]] = []
         self.address = ("127.0.0.1", 0)
         self.ids_given = 0
         self.no_ids = ""
         """Why there are no ids, if there are none."""
+        self.confirmed: int | None = None
+        """What a majority confirms as committed; None: nobody does."""
+        self.positions_asked = 0
         self.hold_commits = False
         self.hold_applied = False
         self.leader_streams: list[NonblockingStream] = []
@@ -149,6 +153,15 @@ class Cluster:
 
     async def intent_end(self, connection_id: int, *, finished: bool) -> None:
         self.intents.append(("end" if finished else "unknown", connection_id))
+
+    async def read_position(self) -> int:
+        self.positions_asked += 1
+        if self.confirmed is None:
+            raise ControlLost("no majority confirmed a leader")
+        return self.confirmed
+
+    async def members(self) -> list[dict[str, str]]:
+        return [{"Name": "n", "Role": "follower"}, {"Name": "m", "Role": "leader"}]
 
     async def take_ids(self, count: int) -> list[int]:
         if self.no_ids:
@@ -218,9 +231,9 @@ class _Position:
 
 
 @asynccontextmanager
-async def cluster(pair: Pair, *, leads: bool = False) -> AsyncIterator[Cluster]:
+async def cluster(pair: Pair, *, leads: bool = False, bounds: Bounds | None = None) -> AsyncIterator[Cluster]:
     """A proxy before the pair, serving."""
-    stand_in = Cluster(pair, leads=leads)
+    stand_in = Cluster(pair, leads=leads, bounds=bounds)
     listening = socket.create_server(("127.0.0.1", 0))
     stand_in.address = listening.getsockname()
     async with trio.open_nursery() as nursery:

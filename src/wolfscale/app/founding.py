@@ -7,6 +7,8 @@ another disk more often than not, so what must not be forgotten is noted there a
 
 from pathlib import Path
 
+import trio
+
 from wolfscale import logs
 from wolfscale.errors import WolfScaleError
 from wolfscale.node.identity import IDENTITY_FILE, write_durably
@@ -48,16 +50,19 @@ def check_not_founded_before(note: Path, data_dir: Path) -> None:
         raise FoundedBefore(note, data_dir)
 
 
-async def keep_note(node: Node, note: Path) -> None:
-    """Write the note as soon as the cluster has another member; a checkpoint, returns then.
+def _write(note: Path, name: str) -> None:
+    if not note.exists():
+        write_durably(note, _TEXT.format(name=name), mode=0o644)
 
-    A directory that cannot be written is no failure: the peers that are up are asked before a founding anyway.
+
+async def keep_note(node: Node, note: Path) -> None:
+    """Write the note as soon as the cluster has another member, and return. A checkpoint.
+
+    A directory that cannot be written is no failure: peers that are up are asked before a founding anyway.
     """
     await node.changes.wait_until(lambda: len(node.membership.members) > 1)
-    if note.exists():
-        return
     try:
-        write_durably(note, _TEXT.format(name=node.name), mode=0o644)
+        await trio.to_thread.run_sync(_write, note, node.name)
     except OSError as error:
         log.info(
             "cannot note beside the configuration that a cluster exists", path=note, reason=error.strerror

@@ -31,6 +31,7 @@ from wolfscale.app.ids import NodeIds, NodePlace
 from wolfscale.app.intents import IntentCalls
 from wolfscale.app.observation.metrics.registry import build_registry
 from wolfscale.app.observation.recorder import Recorder
+from wolfscale.app.questions import NodeQuestions
 from wolfscale.app.retention import keep_log_short
 from wolfscale.app.sessions import relay_session
 from wolfscale.app.status import NodeStatusSource
@@ -250,6 +251,7 @@ class _Member:
                     database=parts.database,
                     intents=intents,
                     ids=self._ids,
+                    questions=NodeQuestions(self._status.status, self._gateway.confirmed_sequence),
                 )
                 node.handle_stream("watch", self._workers.watch)
             node.handle_stream("clone", self._serve_clone)

@@ -19,6 +19,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
         max_connections: clients at once in this worker.
         write_wait: seconds that a statement waits for a leader.
         read_wait: seconds that a read waits for the local MariaDB.
+        consistency: how much reads must have seen, unless a session chooses otherwise.
+        max_lag: transactions that the local MariaDB may be behind and still serve reads; 0: any number.
         log_format: what log lines look like.
         log_level: events below it are dropped.
     """
@@ -31,5 +33,7 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_connections: int
     write_wait: float
     read_wait: float
+    consistency: str
+    max_lag: int
     log_format: LogFormat
     log_level: int

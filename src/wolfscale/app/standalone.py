@@ -18,6 +18,7 @@ from wolfscale.node.dialer import Dialer
 from wolfscale.node.errors import NodeError
 from wolfscale.node.tls import Credentials
 from wolfscale.proxy.connections import Bounds
+from wolfscale.proxy.consistency import Level
 from wolfscale.proxy.control import ControlClient
 from wolfscale.proxy.errors import ControlLost
 from wolfscale.proxy.listener import Listener
@@ -98,6 +99,14 @@ class ClusterBackends:
         """That statement has ended."""
         await self._present_control().intent_end(connection_id, finished=finished)
 
+    async def members(self) -> list[dict[str, str]]:
+        """The members as the followed node knows them."""
+        return await self._present_control().members()
+
+    async def read_position(self) -> int:
+        """What is committed, confirmed by a majority."""
+        return await self._present_control().read_position()
+
     async def take_ids(self, count: int) -> list[int]:
         """New ids of the node that is followed."""
         return await self._present_control().take_ids(count)
@@ -116,7 +125,10 @@ async def _run(config: Config, listen: str, peers: tuple[str, ...]) -> int:
     clients = bind_clients(listen)
     backends = ClusterBackends(dialer, peers)
     bounds = Bounds(
-        replica_seconds=config.proxy.read_wait_ms / 1000, leader_seconds=config.proxy.write_wait_ms / 1000
+        replica_seconds=config.proxy.read_wait_ms / 1000,
+        leader_seconds=config.proxy.write_wait_ms / 1000,
+        consistency=Level(config.proxy.consistency),
+        max_lag=config.proxy.max_lag,
     )
     proxy = Listener(backends, bounds=bounds, max_sessions=config.proxy.max_connections)
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:

@@ -13,6 +13,7 @@ from wolfscale.app.options import WorkerOptions
 from wolfscale.node.dialer import Dialer
 from wolfscale.node.tls import CertificateFiles, Credentials
 from wolfscale.proxy.connections import Bounds
+from wolfscale.proxy.consistency import Level
 from wolfscale.proxy.control import ControlClient
 from wolfscale.proxy.errors import ControlLost
 from wolfscale.proxy.listener import Listener
@@ -60,7 +61,12 @@ async def _run(options: WorkerOptions) -> None:
             await nursery.start(control.run)
             listener = Listener(
                 ControlledBackends(control, open_leader),
-                bounds=Bounds(replica_seconds=options.read_wait, leader_seconds=options.write_wait),
+                bounds=Bounds(
+                    replica_seconds=options.read_wait,
+                    leader_seconds=options.write_wait,
+                    consistency=Level(options.consistency),
+                    max_lag=options.max_lag,
+                ),
                 max_sessions=options.max_connections,
             )
             nursery.start_soon(_report, control, listener.statistics)

@@ -18,6 +18,7 @@ from wolfscale.api.models import ProxyStatus
 from wolfscale.app.ids import NodeIds
 from wolfscale.app.intents import IntentCalls
 from wolfscale.app.options import WorkerOptions
+from wolfscale.app.questions import NodeQuestions
 from wolfscale.app.views import ViewPublisher
 from wolfscale.config import Config, parse_address
 from wolfscale.errors import WolfScaleError
@@ -68,6 +69,7 @@ class Workers:
         database: asked for password hashes.
         intents: where intents go.
         ids: asked for ids.
+        questions: asked for what is committed, and for the members.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Workers:
         database: Database,
         intents: IntentCalls,
         ids: NodeIds,
+        questions: NodeQuestions,
     ) -> None:
         self._config = config
         self._secret = secret
@@ -88,6 +91,7 @@ class Workers:
         self._database = database
         self._intents = intents
         self._ids = ids
+        self._questions = questions
         self._reports: dict[int, dict[str, int]] = {}
         self._past: Counter[str] = Counter()
 
@@ -161,6 +165,8 @@ class Workers:
             max_connections=max(1, proxy.max_connections // proxy.workers),
             write_wait=proxy.write_wait_ms / 1000,
             read_wait=proxy.read_wait_ms / 1000,
+            consistency=proxy.consistency,
+            max_lag=proxy.max_lag,
             log_format=logs.current_format(),
             log_level=logs.current_level(),
         )
@@ -186,6 +192,10 @@ class Workers:
                 return await self._database.native_password_hashes(str(arguments["user"]))
             case "ids":
                 return await self._ids.take(int(arguments["count"]))
+            case "read_position":
+                return await self._questions.read_position()
+            case "members":
+                return self._questions.members()
             case "intent_begin":
                 await self._intents.begin(int(arguments["connection_id"]))
             case "intent_end":

@@ -76,6 +76,15 @@ class Durability(StrEnum):
     FULL = "full"
 
 
+class Consistency(StrEnum):
+    """How much a read must have seen."""
+
+    SESSION = "session"
+    EVENTUAL = "eventual"
+    STRONG = "strong"
+    LEADER = "leader"
+
+
 class DatabaseMode(Enum):
     """Who starts and stops the MariaDB server."""
 
@@ -282,6 +291,20 @@ class ProxyConfig(Section):
         le=3_600_000,
         description="How long a read waits for the local server to have the session's own writes, in "
         "milliseconds, before it runs on the leader.",
+    )
+    consistency: Annotated[Consistency, Field(strict=False)] = Field(
+        default=Consistency.SESSION,
+        description='How much reads must have seen. `"session"`: the session\'s own writes, and never back '
+        'in time. `"eventual"`: whatever the local server has. `"strong"`: all that was committed when the '
+        'read began, as a majority confirms. `"leader"`: reads run on the leader. A session chooses '
+        "for itself with `SET SESSION wolfscale_consistency = 'strong'`.",
+    )
+    max_lag: int = Field(
+        default=0,
+        ge=0,
+        le=1_000_000_000,
+        description="How many committed transactions the local server may be behind and still serve reads; "
+        "beyond that they run on the leader. 0: any number.",
     )
 
 

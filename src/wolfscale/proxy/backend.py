@@ -1,7 +1,7 @@
 """A session's connection to one MariaDB server, and where such connections come from."""
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -75,6 +75,22 @@ class Backends(Protocol):
 
     async def intent_end(self, connection_id: int, *, finished: bool) -> None:
         """That statement has ended; `finished` is false when nobody saw its end."""
+        ...
+
+    async def members(self) -> Sequence[Mapping[str, str]]:
+        """The cluster's members, one row each: column names to text.
+
+        Raises:
+            ControlLost: the node is gone.
+        """
+        ...
+
+    async def read_position(self) -> int:
+        """The GTID sequence up to which everything was committed when a majority confirmed the leader.
+
+        Raises:
+            ControlLost: nobody confirmed it.
+        """
         ...
 
     async def take_ids(self, count: int) -> list[int]:

@@ -6,6 +6,7 @@ import trio
 
 from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerError
 from wolfscale.proxy.backend import BackendConnection, Backends, Credentials, log_in
+from wolfscale.proxy.consistency import Level
 from wolfscale.proxy.errors import NoLeader, SessionLost, TransactionLost
 from wolfscale.proxy.router import SessionFacts
 from wolfscale.proxy.state import SessionState
@@ -17,7 +18,7 @@ ER_BAD_DB = 1049
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """How long a session waits.
+    """How long a session waits, and how old what it reads may be.
 
     Attributes:
         leader_seconds: for a writable leader, before a statement is refused.
@@ -25,6 +26,8 @@ class Bounds:
         open_seconds: for a connection to open and log in.
         log_in_seconds: for the client to log in.
         fence_seconds: after a change of term, for an old leader's answer to a statement in flight.
+        consistency: how much a session's reads must have seen, until it chooses otherwise.
+        max_lag: transactions that the local MariaDB may be behind and still serve reads; 0: any number.
     """
 
     leader_seconds: float = 30.0
@@ -32,6 +35,12 @@ class Bounds:
     open_seconds: float = 10.0
     log_in_seconds: float = 20.0
     fence_seconds: float = 2.0
+    consistency: Level = Level.SESSION
+    max_lag: int = 0
+
+    def lags(self, view: View) -> bool:
+        """Whether the local MariaDB is too far behind to serve reads."""
+        return 0 < self.max_lag < view.committed_sequence - view.applied_sequence
 
 
 class Connections:

@@ -1,4 +1,19 @@
-"""What a session's local reads must have seen: its own writes, and nothing older than it saw before."""
+"""What a session's local reads must have seen: by default its own writes, and nothing older than before."""
+
+from enum import StrEnum
+
+
+class Level(StrEnum):
+    """How much a read must have seen."""
+
+    SESSION = "session"
+    """The session's own writes, and whatever it has seen already."""
+    EVENTUAL = "eventual"
+    """Whatever the local server has applied."""
+    STRONG = "strong"
+    """Everything that was committed anywhere when the read began, confirmed by a majority."""
+    LEADER = "leader"
+    """What the leader's own server shows: no read is local."""
 
 
 def sequence_of(gtid: str) -> int:
@@ -14,13 +29,39 @@ class SessionConsistency:
         required: the GTID sequence that the local MariaDB must have applied.
         leader_was_read: a leader-side statement may have shown commits newer than `required`, whose numbers
             are not known; the next local read asks the leader for its position first.
+        level: the session's.
+        hint: one statement's own level; None where it has none.
     """
 
-    __slots__ = ("leader_was_read", "required")
+    __slots__ = ("_default", "hint", "leader_was_read", "level", "required")
 
-    def __init__(self) -> None:
+    def __init__(self, default: Level = Level.SESSION) -> None:
+        """Begin a session.
+
+        Args:
+            default: its level until it chooses another.
+        """
         self.required = 0
         self.leader_was_read = False
+        self._default = default
+        self.level = default
+        self.hint: Level | None = None
+
+    @property
+    def now(self) -> Level:
+        """The level that holds for the statement under way."""
+        return self.hint or self.level
+
+    def choose(self, level: Level | None) -> None:
+        """The session chooses a level; None goes back to the default."""
+        self.level = level or self._default
+
+    def allows(self, applied_sequence: int) -> bool:
+        """Whether a local read may run at once, nothing being asked of anybody."""
+        level = self.now
+        if level is Level.SESSION:
+            return not self.leader_was_read and applied_sequence >= self.required
+        return level is Level.EVENTUAL
 
     def on_written(self, sequence: int) -> None:
         """The session's own write got this sequence; all that it saw before came earlier in the log."""

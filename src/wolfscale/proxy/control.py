@@ -182,6 +182,15 @@ class ControlClient:
         """
         await self.request("intent_end", connection_id=connection_id, finished=finished)
 
+    async def members(self) -> list[dict[str, str]]:
+        """The cluster's members, one row each: column names to text."""
+        result = await self.request("members")
+        return [{str(name): str(value) for name, value in row.items()} for row in result]
+
+    async def read_position(self) -> int:
+        """The GTID sequence up to which everything was committed when a majority confirmed the leader."""
+        return int(await self.request("read_position"))
+
     async def take_ids(self, count: int) -> list[int]:
         """This many new snowflake ids of the node, 1 to `MAX_IDS`, ascending."""
         result = await self.request("ids", count=count)

@@ -17,7 +17,7 @@ from wolfscale.mysql.results import rewrite_ok
 from wolfscale.mysql.transport import PacketStream
 from wolfscale.proxy.backend import BackendConnection, Backends
 from wolfscale.proxy.connections import Bounds, Connections
-from wolfscale.proxy.consistency import SessionConsistency, sequence_of
+from wolfscale.proxy.consistency import Level, SessionConsistency, sequence_of
 from wolfscale.proxy.errors import ControlLost, NoLeader, OutcomeUnknown, ProxyError
 from wolfscale.proxy.memory import SessionMemory
 from wolfscale.proxy.relay import ClientGone, PartlySent, Rewriter, is_lone_ok, relay_response
@@ -30,6 +30,7 @@ MISJUDGED = frozenset({1290, 1792, 1836})
 """A read-only server's or transaction's refusals: the statement was no plain read after all."""
 ER_NO_SUCH_TABLE = 1146
 ER_READ_ONLY_SERVER = 1290
+ER_NO_MAJORITY = 1105
 
 _STATE_CHANGED = int(Status.SESSION_STATE_CHANGED)
 _RESULTS = frozenset(
@@ -99,6 +100,8 @@ class Executor:
         facts: what routing asks.
         memory: keeps both true, and knows how the session's text is read.
         last: the connection that ran the last statement.
+        consistency: what its reads must have seen.
+        bounds: how long it waits, and how old what it reads may be.
     """
 
     def __init__(
@@ -116,12 +119,12 @@ class Executor:
         self.connections = connections
         self.state = state
         self.facts = facts
-        self.consistency = SessionConsistency()
+        self.consistency = SessionConsistency(bounds.consistency)
         self._client = client
         self._client_capabilities = client_capabilities
         self._backends = backends
         self._views = backends.views
-        self._bounds = bounds
+        self.bounds = self._bounds = bounds
         self._statistics = statistics
         first = connections.writer or connections.reader
         assert first is not None
@@ -155,7 +158,10 @@ class Executor:
             PartlySent: the session cannot go on.
         """
         target = route(statement, self.facts).target
-        if target is Target.LOCAL:
+        level = self.consistency.now
+        if target is Target.LOCAL and level is Level.STRONG:
+            await self._confirm()
+        if target is Target.LOCAL and level is not Level.LEADER:
             if await self._run_locally(statement, request, sql):
                 return
         elif target is Target.PREVIOUS:
@@ -201,6 +207,9 @@ class Executor:
         connection = await self.connections.local()
         if connection is None:
             return False
+        if self._bounds.lags(self._views.current):
+            self._statistics.lagging_reads += 1
+            return False
         if not await self._is_fresh():
             self._statistics.stale_reads += 1
             return False
@@ -215,10 +224,28 @@ class Executor:
         self._statistics.local_failures += 1
         return False
 
+    async def _confirm(self) -> None:
+        """Have a majority confirm what is committed now; the read must have seen all of it.
+
+        Raises:
+            ProxyError: nobody confirms it.
+        """
+        try:
+            self.consistency.on_position(await self._backends.read_position())
+        except ControlLost as error:
+            raise ProxyError(
+                ER_NO_MAJORITY,
+                "HY000",
+                f"No majority of the cluster confirms what is committed, as a strong read needs ({error}): "
+                "try again, or read with wolfscale_consistency = 'session'",
+            ) from error
+
     async def _is_fresh(self) -> bool:
         """Whether the local MariaDB has applied what this session must see, waiting a bounded time."""
         consistency = self.consistency
         views = self._views
+        if consistency.now is Level.EVENTUAL:
+            return True
         if consistency.leader_was_read:
             consistency.on_position(await self._leader_position())
         if views.current.applied_sequence >= consistency.required:

@@ -16,6 +16,7 @@ from wolfscale.mysql.commands import BULK_SEND_TYPES, LAST_PREPARED_STATEMENT, s
 from wolfscale.mysql.constants import Command
 from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerError
 from wolfscale.proxy.backend import BackendConnection, Backends
+from wolfscale.proxy.consistency import Level
 from wolfscale.proxy.errors import ProxyError
 from wolfscale.proxy.execution import Executor
 from wolfscale.proxy.generated_ids import IdTemplate, take_ids
@@ -47,6 +48,7 @@ class Prepared:
         sql: as it is prepared; with `ids`, for the newest execution.
         handle: the number by which connections know it: the client's, or with `ids` the newest execution's.
         ids: where new ids belong in it at each execution; None when it calls for none.
+        level: how much it must have seen; None: as its session.
         parameters: how many it has.
         types: two bytes each, as the client bound them last; b"" before its first execution.
         long_data: parts of parameters were sent, to the leader's connection.
@@ -58,6 +60,7 @@ class Prepared:
     statement: Statement
     handle: int
     ids: IdTemplate | None = None
+    level: Level | None = None
     parameters: int = 0
     types: bytes = b""
     long_data: bool = False
@@ -204,13 +207,16 @@ class PreparedStatements:
         self._statements.clear()
         self._last = 0
 
-    async def prepare(self, statement: Statement, sql: bytes, ids: IdTemplate | None = None) -> None:
+    async def prepare(
+        self, statement: Statement, sql: bytes, ids: IdTemplate | None = None, level: Level | None = None
+    ) -> None:
         """COM_STMT_PREPARE.
 
         Args:
             statement: what it is.
             sql: its text.
             ids: where ids belong in it; the text has examples there.
+            level: how much it must have seen; None: as its session.
 
         Raises:
             ProxyError: refused, or too many.
@@ -231,7 +237,7 @@ class PreparedStatements:
                 f"Can't create more than {MAX_STATEMENTS} prepared statements in one session; close some",
             )
         number = self._next_handle()
-        prepared = Prepared(sql, statement, number, ids)
+        prepared = Prepared(sql, statement, number, ids, level)
         request = _PrepareRequest(prepared)
         kind = statement.kind if statement.kind in _PREPARING else Kind.OTHER
         await self._executor.execute(_PREPARING[kind], request)
@@ -260,7 +266,9 @@ class PreparedStatements:
         None also for one that takes more than passing its executions on.
         """
         prepared = self._statements.get(int.from_bytes(number, "little"))
-        return prepared if prepared is not None and prepared.ids is None else None
+        if prepared is None or prepared.ids is not None or prepared.level is not None:
+            return None
+        return prepared
 
     def _find(self, payload: bytes, where: str) -> Prepared:
         number = statement_id(payload)
@@ -299,7 +307,12 @@ class PreparedStatements:
         if cursor or long_data or bulk:
             kind = statement.kind if statement.kind is not Kind.READ else Kind.OTHER
             statement = replace(statement, kind=kind, one_result=statement.one_result and not bulk)
-        await self._executor.execute(statement, _ExecuteRequest(prepared, payload), prepared.sql)
+        consistency = self._executor.consistency
+        consistency.hint = prepared.level
+        try:
+            await self._executor.execute(statement, _ExecuteRequest(prepared, payload), prepared.sql)
+        finally:
+            consistency.hint = None
         prepared.cursor = self._executor.last if cursor else None
 
     async def fetch(self, payload: bytes) -> None:

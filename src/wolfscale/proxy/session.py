@@ -8,7 +8,7 @@ from wolfscale.mysql.auth import PROOF_BYTES
 from wolfscale.mysql.commands import ChangeUser, parse_command
 from wolfscale.mysql.constants import Capability, Command, Status
 from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerError
-from wolfscale.mysql.results import Ok, build_error, build_ok
+from wolfscale.mysql.results import Column, Ok, build_error, build_ok, build_text_result
 from wolfscale.mysql.transport import PacketStream
 from wolfscale.proxy.backend import Backends
 from wolfscale.proxy.change_user import relay_change_user
@@ -22,7 +22,9 @@ from wolfscale.proxy.handshake import LoggedIn, LogInRefused
 from wolfscale.proxy.judge import judge
 from wolfscale.proxy.known import SYSTEM_SCHEMAS
 from wolfscale.proxy.lexer import tokenize
-from wolfscale.proxy.prepared import PreparedStatements
+from wolfscale.proxy.own_answers import OwnAnswers
+from wolfscale.proxy.own_statements import Choose, Hint, mentions_own, own_statement
+from wolfscale.proxy.prepared import ER_UNSUPPORTED_PS, PreparedStatements
 from wolfscale.proxy.refused import ER_NOT_SUPPORTED_YET, REFUSED_STATEMENTS
 from wolfscale.proxy.relay import ClientGone, PartlySent
 from wolfscale.proxy.router import SessionFacts
@@ -104,6 +106,13 @@ class Session:
             classifier=classifier,
             statistics=statistics,
             views=backends.views,
+        )
+        self._own_answers = OwnAnswers(
+            executor=self._executor,
+            classifier=classifier,
+            backends=backends,
+            statistics=statistics,
+            bounds=bounds,
         )
         self._lane: Lane | None = None
         if engine is not None and isinstance(client.stream, NonblockingStream):
@@ -222,6 +231,15 @@ class Session:
 
     async def _on_query(self, payload: bytes) -> None:
         sql = payload[1:]
+        if not mentions_own(sql):
+            await self._run_query(payload, sql)
+        elif not await self._answers_itself(sql):
+            try:
+                await self._run_query(payload, sql)
+            finally:
+                self._executor.consistency.hint = None
+
+    async def _run_query(self, payload: bytes, sql: bytes) -> None:
         executor = self._executor
         if mentions_ids(sql):
             memory = executor.memory
@@ -240,6 +258,31 @@ class Session:
             statement, sql = await self._resolve(statement, sql)
             payload = payload[:1] + sql
         await executor.execute(statement, TextRequest(payload), sql)
+
+    async def _answers_itself(self, sql: bytes) -> bool:
+        """Answer what is addressed to the proxy; what has a level of its own gets it and goes on (false)."""
+        executor = self._executor
+        match own_statement(sql, executor.memory.mode):
+            case None:
+                return False
+            case Hint(level):
+                executor.consistency.hint = level
+                return False
+            case Choose(level):
+                executor.consistency.choose(level)
+                await self._answer_ok()
+            case question:
+                columns, rows = await self._own_answers.answer(question)
+                payloads = build_text_result(
+                    [Column(name=name.encode()) for name in columns],
+                    [[value.encode() for value in row] for row in rows],
+                    self._capabilities,
+                    status=executor.status,
+                )
+                for payload in payloads:
+                    self._client.queue(payload)
+                await self._client.flush()
+        return True
 
     def _classify_long(self, sql: bytes) -> Statement:
         """A long text is not read whole where only one statement can be in it."""
@@ -304,6 +347,13 @@ class Session:
     async def _on_prepare(self, payload: bytes) -> None:
         sql = payload[1:]
         executor = self._executor
+        own = own_statement(sql, executor.memory.mode) if mentions_own(sql) else None
+        if own is not None and not isinstance(own, Hint):
+            raise ProxyError(
+                ER_UNSUPPORTED_PS,
+                "HY000",
+                "What is addressed to the proxy cannot be prepared: send it as text",
+            )
         ids = id_template(sql, executor.memory.mode, executor.memory.character_set)
         if ids is not None:
             sql = ids.example()
@@ -312,7 +362,7 @@ class Session:
         )
         if statement.refusal is not None:
             self._statistics.refused_statements += 1
-        await self._prepared.prepare(statement, sql, ids)
+        await self._prepared.prepare(statement, sql, ids, own.level if own else None)
 
     async def _on_set_option(self, payload: bytes) -> None:
         await self._executor.execute(_EITHER, TextRequest(payload))
@@ -322,6 +372,7 @@ class Session:
     async def _on_reset(self) -> None:
         """COM_RESET_CONNECTION: both connections forget; what had died with a leader is no loss any more."""
         self._prepared.clear()
+        self._executor.consistency.choose(None)
         self._state.clear(keep_schema=True)
         self._facts.effects = Effect.NONE
         self._facts.in_transaction = False
@@ -359,6 +410,7 @@ class Session:
         )
         await self.connections.keep_only(connection, credentials)
         self._prepared.clear()
+        self._executor.consistency.choose(None)
         self._state.clear(keep_schema=False)
         self._facts.effects = Effect.NONE
         self._facts.in_transaction = False

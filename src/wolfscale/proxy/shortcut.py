@@ -15,7 +15,7 @@ from wolfscale.mysql.results import Ok, build_ok, rewrite_ok
 from wolfscale.mysql.tracker import ResponseTracker
 from wolfscale.proxy.backend import BackendConnection
 from wolfscale.proxy.classify import Classifier
-from wolfscale.proxy.consistency import sequence_of
+from wolfscale.proxy.consistency import Level, sequence_of
 from wolfscale.proxy.execution import (
     ER_NO_SUCH_TABLE,
     ER_READ_ONLY_SERVER,
@@ -218,8 +218,8 @@ class Shortcut:
         if (
             reader is not None
             and reader.is_passable(known)
-            and not self._consistency.leader_was_read
-            and view.applied_sequence >= self._consistency.required
+            and self._consistency.allows(view.applied_sequence)
+            and not executor.bounds.lags(view)
         ):
             self._reader = reader
         if (
@@ -230,6 +230,12 @@ class Shortcut:
         ):
             self._writer = writer
         leads = view.is_leader and view.writable
+        if self._consistency.level is Level.STRONG and not self._facts.in_transaction:
+            # Without a reader every read is the task's, which has a majority confirm it first.
+            self._reader = None
+            self._leader_reads = False
+            return
+        leads = leads or self._consistency.level is Level.LEADER
         self._leader_reads = leads or route(_A_PLAIN_READ, self._facts).target is not Target.LOCAL
 
     def _pong(self) -> Verdict:

@@ -20,6 +20,7 @@ class Statistics:
         misjudged_reads: taken for plain reads, refused by the local MariaDB (1290, 1792), run on the leader.
         local_failures: reads that the local MariaDB could not serve, run on the leader.
         stale_reads: reads that gave up waiting for the local MariaDB and went to the leader.
+        lagging_reads: reads that went to the leader since the local MariaDB was too far behind (max_lag).
         leader_connections: opened ever.
         transactions_lost: told 1213 because the leader changed.
         outcomes_unknown: told 08007.
@@ -39,6 +40,7 @@ class Statistics:
     misjudged_reads: int = 0
     local_failures: int = 0
     stale_reads: int = 0
+    lagging_reads: int = 0
     leader_connections: int = 0
     transactions_lost: int = 0
     outcomes_unknown: int = 0

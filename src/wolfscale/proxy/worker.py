@@ -80,6 +80,14 @@ class ControlledBackends:
         """Told to the node."""
         await self.control.intent_end(connection_id, finished=finished)
 
+    async def members(self) -> list[dict[str, str]]:
+        """Asked of the node."""
+        return await self.control.members()
+
+    async def read_position(self) -> int:
+        """Asked of the node."""
+        return await self.control.read_position()
+
     async def take_ids(self, count: int) -> list[int]:
         """Asked of the node."""
         return await self.control.take_ids(count)

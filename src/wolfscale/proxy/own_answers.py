@@ -1,0 +1,139 @@
+"""The answers to statements that are addressed to the proxy (`own_statements`), as rows of text."""
+
+from collections.abc import Sequence
+
+from wolfscale.proxy.backend import Backends
+from wolfscale.proxy.classify import Classifier
+from wolfscale.proxy.connections import Bounds
+from wolfscale.proxy.consistency import Level
+from wolfscale.proxy.errors import ControlLost, ProxyError
+from wolfscale.proxy.execution import Executor
+from wolfscale.proxy.generated_ids import id_template
+from wolfscale.proxy.own_statements import Explain, ShowLevel, ShowMembers, ShowStatus, is_like
+from wolfscale.proxy.router import Target, route
+from wolfscale.proxy.statement import Kind, Statement
+from wolfscale.proxy.statistics import Statistics
+
+ER_UNKNOWN_ERROR = 1105
+Rows = tuple[Sequence[str], list[Sequence[str]]]
+"""Column names, and rows of as many values."""
+
+_KINDS = {
+    Kind.READ: "a plain read",
+    Kind.DIAGNOSTICS: "a question about the previous statement",
+    Kind.SETTINGS: "session settings",
+    Kind.TRANSACTION: "transaction control",
+    Kind.WRITE: "a change of rows",
+    Kind.OTHER: "anything else",
+}
+
+
+class OwnAnswers:
+    """Answers for one session."""
+
+    def __init__(
+        self,
+        *,
+        executor: Executor,
+        classifier: Classifier,
+        backends: Backends,
+        statistics: Statistics,
+        bounds: Bounds,
+    ) -> None:
+        self._executor = executor
+        self._classifier = classifier
+        self._backends = backends
+        self._statistics = statistics
+        self._bounds = bounds
+
+    async def answer(self, own: Explain | ShowStatus | ShowMembers | ShowLevel) -> Rows:
+        """What was asked for.
+
+        Raises:
+            ProxyError: it cannot be told now.
+        """
+        match own:
+            case Explain(sql):
+                return self._explain(sql)
+            case ShowStatus(pattern):
+                rows = [row for row in self._status() if pattern is None or is_like(row[0], pattern)]
+                return ("Variable_name", "Value"), rows
+            case ShowMembers():
+                return await self._members()
+            case ShowLevel(column):
+                return (column,), [(self._executor.consistency.level.value,)]
+
+    def _explain(self, sql: bytes) -> Rows:
+        memory = self._executor.memory
+        ids = id_template(sql, memory.mode, memory.character_set)
+        statement = self._classifier.classify(
+            ids.example() if ids else sql, memory.mode, character_set=memory.character_set
+        )
+        target, why = self._target(statement)
+        columns = ("Runs on", "Because", "Kind", "Consistency", "Intent mark")
+        kind = f"{_KINDS[statement.kind]}: {statement.reason}"
+        level = self._executor.consistency.now.value
+        return columns, [(target, why, kind, level, "yes" if statement.intent else "no")]
+
+    def _target(self, statement: Statement) -> tuple[str, str]:
+        if statement.refusal is not None:
+            return "nowhere", str(statement.refusal.error())
+        chosen = route(statement, self._executor.facts)
+        view = self._backends.views.current
+        match chosen.target:
+            case Target.LOCAL:
+                return self._local_or_not(chosen.reason)
+            case Target.PREVIOUS:
+                return ("leader" if self._executor.last.leader else "this node"), chosen.reason
+            case Target.EITHER:
+                return "both", chosen.reason
+        if not view.writable:
+            return "leader", f"{chosen.reason}; no leader takes statements now, so it would wait"
+        return "leader", chosen.reason
+
+    def _local_or_not(self, reason: str) -> tuple[str, str]:
+        view = self._backends.views.current
+        consistency = self._executor.consistency
+        if consistency.now is Level.LEADER:
+            return "leader", "wolfscale_consistency is 'leader'"
+        if view.is_leader and view.writable:
+            return "leader", f"{reason}, and this node leads"
+        if not view.database_ready:
+            return "leader", f"{reason}, but this node's MariaDB does not serve"
+        if self._bounds.lags(view):
+            lag = view.committed_sequence - view.applied_sequence
+            return "leader", f"{reason}, but this node's MariaDB is {lag} transactions behind (max_lag)"
+        if consistency.now is Level.STRONG:
+            return "this node", f"{reason}, once it has applied what a majority confirms as committed"
+        if consistency.now is Level.SESSION and view.applied_sequence < consistency.required:
+            return "this node", f"{reason}, once it has applied transaction {consistency.required}"
+        return "this node", reason
+
+    def _status(self) -> list[Sequence[str]]:
+        view, consistency = self._backends.views.current, self._executor.consistency
+        leader = (view.leader or "").rpartition(".")[0]
+        facts = {
+            "Wolfscale_node": view.node.rpartition(".")[0] or view.node,
+            "Wolfscale_leader": leader,
+            "Wolfscale_leads": "ON" if view.is_leader else "OFF",
+            "Wolfscale_writable": "ON" if view.writable else "OFF",
+            "Wolfscale_term": view.term,
+            "Wolfscale_committed_sequence": view.committed_sequence,
+            "Wolfscale_applied_sequence": view.applied_sequence,
+            "Wolfscale_lag": max(0, view.committed_sequence - view.applied_sequence),
+            "Wolfscale_database_ready": "ON" if view.database_ready else "OFF",
+            "Wolfscale_consistency": consistency.level.value,
+            "Wolfscale_session_required_sequence": consistency.required,
+        }
+        counters = {f"Wolfscale_{name}": value for name, value in self._statistics.as_dict().items()}
+        return [(name, str(value)) for name, value in (facts | counters).items()]
+
+    async def _members(self) -> Rows:
+        try:
+            members = await self._backends.members()
+        except ControlLost as error:
+            raise ProxyError(
+                ER_UNKNOWN_ERROR, "HY000", f"The node cannot tell who is in the cluster: {error}"
+            ) from error
+        columns = list(members[0]) if members else ["Name"]
+        return columns, [[member.get(column, "") for column in columns] for member in members]

@@ -1,0 +1,179 @@
+"""How much a read must have seen, over real servers: the levels, a hint, a replica that lags."""
+
+import dataclasses
+from typing import Any
+
+import pymysql
+import pytest
+from proxy_pair import BOUNDS, Cluster, Pair, cluster, rows, shared_servers
+
+from wolfscale.proxy.consistency import Level
+
+servers = shared_servers
+pytestmark = pytest.mark.mariadb
+
+COUNT = "SELECT COUNT(*) FROM t"
+
+
+def local_reads(proxy: Cluster) -> int:
+    return proxy.listener.statistics.local_statements
+
+
+async def test_session_chooses_its_level_and_goes_back_to_the_default(servers: Pair) -> None:
+    async with cluster(servers) as proxy:
+
+        def client() -> None:
+            with proxy.connect() as connection:
+                assert rows(connection, "SELECT @@wolfscale_consistency") == [("session",)]
+                rows(connection, "SET SESSION wolfscale_consistency = 'leader'")
+                assert rows(connection, "SELECT @@wolfscale_consistency AS level") == [("leader",)]
+                before = local_reads(proxy)
+                for _ in range(3):
+                    assert rows(connection, COUNT) == [(3,)]
+                assert local_reads(proxy) == before
+                rows(connection, "SET wolfscale_consistency = DEFAULT")
+                assert rows(connection, COUNT) == [(3,)]
+                assert local_reads(proxy) == before + 1
+                with pytest.raises(pymysql.err.Error, match="use one of session, eventual, strong, leader"):
+                    rows(connection, "SET wolfscale_consistency = 'often'")
+
+        await proxy.run(client)
+
+
+async def test_strong_read_waits_for_what_a_majority_confirms(servers: Pair) -> None:
+    async with cluster(servers) as proxy:
+        servers.catch_up()
+        proxy.confirmed = int(servers.primary.execute("SELECT @@gtid_binlog_pos")[0][0].rpartition("-")[2])
+
+        def client() -> None:
+            with proxy.connect() as connection:
+                rows(connection, "SET wolfscale_consistency = 'strong'")
+                for _ in range(3):
+                    assert rows(connection, COUNT) == [(3,)]
+                proxy.confirmed = None
+                with pytest.raises(pymysql.err.Error, match="No majority"):
+                    rows(connection, COUNT)
+                rows(connection, "SET wolfscale_consistency = 'session'")
+                assert rows(connection, COUNT) == [(3,)]
+
+        await proxy.run(client)
+        assert proxy.positions_asked == 4
+        assert local_reads(proxy) >= 4
+
+
+async def test_strong_read_beside_the_leader_is_confirmed_too(servers: Pair) -> None:
+    async with cluster(servers, leads=True) as proxy:
+
+        def client() -> None:
+            with proxy.connect() as connection:
+                assert rows(connection, COUNT) == [(3,)]
+                rows(connection, "SET wolfscale_consistency = 'strong'")
+                with pytest.raises(pymysql.err.Error, match="No majority"):
+                    rows(connection, COUNT)
+                proxy.confirmed = 1
+                assert rows(connection, COUNT) == [(3,)]
+
+        await proxy.run(client)
+
+
+async def test_hint_holds_for_its_own_query_only(servers: Pair) -> None:
+    async with cluster(servers) as proxy:
+
+        def client() -> None:
+            with proxy.connect() as connection:
+                before = local_reads(proxy)
+                for _ in range(2):
+                    query = "SELECT /* wolfscale_consistency = leader */ COUNT(*) FROM t"
+                    assert rows(connection, query) == [(3,)]
+                assert local_reads(proxy) == before
+                assert rows(connection, COUNT) == [(3,)]
+                assert local_reads(proxy) == before + 1
+
+        await proxy.run(client)
+
+
+async def test_eventual_read_does_not_wait_for_the_sessions_own_write(servers: Pair) -> None:
+    async with cluster(servers) as proxy:
+
+        def client() -> None:
+            with proxy.connect() as connection:
+                rows(connection, COUNT)
+                proxy.hold_applied = True
+                rows(connection, "UPDATE t SET v = v WHERE id = 1")
+                rows(connection, "INSERT INTO t (v) VALUES ('late')")
+                before = local_reads(proxy)
+                rows(connection, "SET wolfscale_consistency = 'eventual'")
+                rows(connection, COUNT)
+                assert local_reads(proxy) == before + 1
+                proxy.hold_applied = False
+                rows(connection, "DELETE FROM t WHERE v = 'late'")
+
+        await proxy.run(client)
+        assert proxy.listener.statistics.stale_reads == 0
+
+
+async def test_replica_too_far_behind_serves_no_reads(servers: Pair) -> None:
+    async with cluster(servers, bounds=dataclasses.replace(BOUNDS, max_lag=5)) as proxy:
+
+        def client() -> None:
+            with proxy.connect() as connection, proxy.connect() as other:
+                rows(connection, COUNT)
+                proxy.hold_applied = True
+                for _ in range(10):
+                    rows(other, "UPDATE t SET v = CONCAT(v, '') WHERE id = 1")
+                    rows(other, "INSERT INTO t (v) VALUES ('late')")
+                rows(other, "DELETE FROM t WHERE v = 'late'")
+                before = local_reads(proxy)
+                assert rows(connection, COUNT) == [(3,)]
+                assert local_reads(proxy) == before
+                [answer] = rows(connection, f"WOLFSCALE EXPLAIN {COUNT}")
+                assert "behind (max_lag)" in answer[1]
+                proxy.hold_applied = False
+
+        await proxy.run(client)
+        assert proxy.listener.statistics.lagging_reads >= 1
+
+
+async def test_configured_level_is_where_sessions_begin(servers: Pair) -> None:
+    async with cluster(servers, bounds=dataclasses.replace(BOUNDS, consistency=Level.LEADER)) as proxy:
+
+        def client() -> None:
+            with proxy.connect() as connection:
+                rows(connection, "SET wolfscale_consistency = 'eventual'")
+                rows(connection, COUNT)
+                before = local_reads(proxy)
+                assert before
+                rows(connection, "SET wolfscale_consistency = DEFAULT")
+                rows(connection, COUNT)
+                assert local_reads(proxy) == before
+                assert rows(connection, "SELECT @@wolfscale_consistency") == [("leader",)]
+
+        await proxy.run(client)
+
+
+async def test_explain_tells_where_a_statement_runs_and_why(servers: Pair) -> None:
+    async with cluster(servers) as proxy:
+
+        def explain(connection: Any, sql: str) -> tuple[str, ...]:
+            [row] = rows(connection, f"WOLFSCALE EXPLAIN {sql}")
+            return tuple(row)
+
+        def client() -> None:
+            with proxy.connect() as connection:
+                assert explain(connection, COUNT)[:2] == ("this node", "a plain read outside a transaction")
+                assert explain(connection, "SELECT * FROM t FOR UPDATE")[0] == "leader"
+                assert explain(connection, "INSERT INTO t VALUES (1)")[0] == "leader"
+                assert explain(connection, "CREATE TABLE x (i INT)")[4] == "yes"
+                where, why, *_ = explain(connection, "SET GLOBAL server_id = 7")
+                assert where == "nowhere"
+                assert "server_id" in why
+                rows(connection, "BEGIN")
+                assert explain(connection, COUNT)[:2] == ("leader", "a transaction is open")
+                rows(connection, "ROLLBACK")
+                assert ("Wolfscale_node", "n") in rows(connection, "SHOW WOLFSCALE STATUS")
+                assert [row[0] for row in rows(connection, "SHOW WOLFSCALE STATUS LIKE '%_term'")] == [
+                    "Wolfscale_term"
+                ]
+                assert rows(connection, "SHOW WOLFSCALE MEMBERS") == [("n", "follower"), ("m", "leader")]
+
+        await proxy.run(client)
