@@ -5,9 +5,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from wolfscale.proxy.classify import MAX_TEXT_BYTES
-from wolfscale.proxy.control import MAX_IDS
 from wolfscale.proxy.errors import ProxyError
 from wolfscale.proxy.generated_ids import id_template, take_ids
+from wolfscale.proxy.id_requests import MAX_IDS
 from wolfscale.proxy.lexer import LexerMode, tokenize
 
 MODE = LexerMode()

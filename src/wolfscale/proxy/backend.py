@@ -94,7 +94,7 @@ class Backends(Protocol):
         ...
 
     async def take_ids(self, count: int) -> list[int]:
-        """This many new snowflake ids, 1 to `control.MAX_IDS`, ascending.
+        """This many new snowflake ids, 1 to `id_requests.MAX_IDS`, ascending.
 
         Raises:
             ControlLost: there are none now; says why.

@@ -15,12 +15,11 @@ import trio
 
 from wolfscale.errors import WolfScaleError
 from wolfscale.proxy.errors import ControlLost
+from wolfscale.proxy.id_requests import IdRequests
 from wolfscale.proxy.view import View, Views
 
 MAX_FRAME_BYTES = 1 << 20
 REQUEST_TIMEOUT_S = 10.0
-MAX_IDS = 4096
-"""The most ids that one request asks for."""
 MAX_REQUESTS = 4096
 """Requests that one worker may have under way; the node reads no further until one is answered."""
 
@@ -112,6 +111,7 @@ class ControlClient:
         self._ids = itertools.count(1)
         self._waiting: dict[int, tuple[trio.Event, list[Reply]]] = {}
         self._closed = False
+        self._id_requests = IdRequests(self._ask_for_ids)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Read until the node closes; started once the first view is here.
@@ -192,7 +192,10 @@ class ControlClient:
         return int(await self.request("read_position"))
 
     async def take_ids(self, count: int) -> list[int]:
-        """This many new snowflake ids of the node, 1 to `MAX_IDS`, ascending."""
+        """This many new snowflake ids of the node, 1 to `id_requests.MAX_IDS`, ascending."""
+        return await self._id_requests.take(count)
+
+    async def _ask_for_ids(self, count: int) -> list[int]:
         result = await self.request("ids", count=count)
         return [int(item) for item in result]
 

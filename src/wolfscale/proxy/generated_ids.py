@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from wolfscale.proxy.backend import Backends
 from wolfscale.proxy.classify import MAX_TEXT_BYTES
-from wolfscale.proxy.control import MAX_IDS
 from wolfscale.proxy.errors import ControlLost, ProxyError
+from wolfscale.proxy.id_requests import MAX_IDS
 from wolfscale.proxy.lexer import LexerMode, Token, decode_sql, tokenize
 from wolfscale.proxy.refused import ER_NOT_SUPPORTED_YET
 from wolfscale.proxy.splitting import is_compound
