@@ -17,7 +17,7 @@ from wolfscale.demo.cluster import Part
 pytestmark = pytest.mark.cluster
 
 # One test lets a request wait that long in vain.
-SETTINGS = {"proxy": {"write_wait_ms": 8000}}
+SETTINGS = {"proxy": {"write_wait_ms": 6000}}
 
 ALL_TYPES = (
     "CREATE OR REPLACE TABLE every_type (id BIGINT UNSIGNED PRIMARY KEY, ti TINYINT, bo BOOLEAN, "
@@ -616,6 +616,43 @@ async def _until_done(
             return row_id
         assert reply.status in (503, 504), reply
         await trio.sleep(POLL_SECONDS)
+
+
+async def test_planned_change_of_leader_fails_no_request(
+    cluster: ClusterUnderTest, http_client: Http
+) -> None:
+    leader = await cluster.wait_writable()
+    others = cluster.followers(leader)
+    replies: list[Reply] = []
+    stop = trio.Event()
+
+    async def write(number: int) -> None:
+        body = {"table": "users", "values": {"name": "planned", "email": "planned"}}
+        while not stop.is_set():
+            replies.append(await http_client.post(number, "/write/insert", body))
+            query = {"sql": "SELECT COUNT(*) AS n FROM users WHERE name = 'planned'"}
+            replies.append(await http_client.post(number, "/query", query))
+
+    async def progress(more: int) -> None:
+        wanted = len(replies) + more
+        with trio.fail_after(PATIENCE):
+            while len(replies) < wanted:
+                await trio.sleep(POLL_SECONDS)
+
+    async with trio.open_nursery() as nursery:
+        for number in others * 2:
+            nursery.start_soon(write, number)
+        await progress(40)
+        assert await cluster.terminate(leader) == 0
+        await progress(40)
+        cluster.launch(leader)
+        await cluster.wait_serving()
+        stop.set()
+    assert {reply.status for reply in replies} == {200}, [reply for reply in replies if reply.status != 200]
+    counted = [reply.body["rows"][0]["n"] for reply in replies if "rows" in reply.body]
+    inserted = sum("id" in reply.body for reply in replies)
+    assert await http_client.rows(leader, "SELECT COUNT(*) FROM users WHERE name = 'planned'") == [[inserted]]
+    assert max(counted) <= inserted
 
 
 async def test_commit_that_never_had_a_majority_is_done_anew_by_its_key(
