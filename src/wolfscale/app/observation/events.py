@@ -42,7 +42,9 @@ KINDS: dict[tuple[str, str], str] = {
 """Which events are kept at any level, by logger and text, and what they are called."""
 
 _KINDS_BY_PACKAGE = {"replication": "database", "wal": "disk"}
-_VARYING = frozenset({"seconds", "pid", "boot", "times"})
+_COUNT = "repeated"
+"""The field that says how often a repeated event came."""
+_VARYING = frozenset({"seconds", "pid", "boot", "times", _COUNT})
 
 
 class EventLog:
@@ -67,8 +69,8 @@ class EventLog:
             recent = list(self._events)[-REPEATS_WITHIN:]
             same = next((earlier for earlier in reversed(recent) if _same(earlier, event)), None)
             if same is not None:
-                times = int(same.fields.get("times", "1")) + 1
-                event = event.model_copy(update={"fields": {**event.fields, "times": str(times)}})
+                count = int(same.fields.get(_COUNT, "1")) + 1
+                event = event.model_copy(update={"fields": {**event.fields, _COUNT: str(count)}})
                 self._events.remove(same)
             self._events.append(event)
 
