@@ -114,7 +114,7 @@ async def play(cluster: DemoCluster, chromium: Chromium, seconds: float) -> None
         async with chromium.open_page(height=HEIGHT) as page:
             await open_dashboard(page, cluster, leader)
             await take(page, "dashboard-light.png")
-        async with chromium.open_page(width=390, height=844, scale=1.5, touch=True) as page:
+        async with chromium.open_page(width=390, height=1150, scale=1.5, touch=True) as page:
             await open_dashboard(page, cluster, killed)
             await take(page, "dashboard-phone.png")
         cluster.kill(killed, Part.BOTH)

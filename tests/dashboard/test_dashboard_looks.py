@@ -137,7 +137,7 @@ async def test_keyboard_reaches_everything_in_order(chromium: Chromium, node: Fa
             )
         assert reached[:3] == ["node-2", "node-3", "10"]
         assert reached[3] == "Commits of the cluster, a second"
-        assert reached[9:] == ["/status", "/cluster", "/metrics", "/docs"]
+        assert reached[9:] == ["/docs", "/status", "/cluster", "/metrics"]
         outlines = "getComputedStyle(document.activeElement).outlineStyle"
         assert await page.evaluate(outlines) != "none"
 

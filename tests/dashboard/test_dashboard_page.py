@@ -135,7 +135,7 @@ async def test_members_show_silence_clones_learners_and_witnesses(chromium: Chro
     node.data = data(healthy_node().model_copy(update={"members": members, "role": RaftRole.FOLLOWER}))
     async with shown(chromium, node) as page:
         rows = [[cell.strip() for cell in row.split("\t")] for row in await page.texts("#members tbody tr")]
-        assert rows[1][1] == "not heard from (voter)"
+        assert rows[1][1:4] == ["not heard from (voter)", "replica, when last heard", "–"]
         assert rows[2][1:3] == ["learner", "cloning: receiving 1.5 GiB from node-1"]
         assert rows[3][1:5] == ["witness", "none", "–", "–"]
         # Who holds what of the log is known by the leader only.

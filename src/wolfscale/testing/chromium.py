@@ -300,7 +300,7 @@ class Page:
     async def _place(self, selector: str, across: float) -> tuple[float, float]:
         box = await self.evaluate(
             f"(() => {{ const found = document.querySelector({json.dumps(selector)});"
-            "found.scrollIntoView({block: 'center'}); const box = found.getBoundingClientRect();"
+            "found.scrollIntoView({block: 'nearest'}); const box = found.getBoundingClientRect();"
             "return [box.x, box.y, box.width, box.height]; })()"
         )
         return box[0] + box[2] * across, box[1] + box[3] / 2

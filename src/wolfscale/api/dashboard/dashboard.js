@@ -42,15 +42,15 @@ function onState(state) {
   setText(part("link-text"), linkText(state));
   const locked = state.name === "locked";
   if (locked) {
-    data = null;
+    forget();
     document.title = "Token wanted – WolfScale";
-    showNothing();
     askForToken(state.reason);
   }
   show("token", locked);
   show("verdict", !locked);
   show("shown", !locked && data !== null);
   show("forget", connection.hasToken);
+  show("open-links", !locked && !connection.hasToken);
   if (state.name === "silent") {
     document.title = "No answer – WolfScale";
     showSilence(state, data);
@@ -74,6 +74,13 @@ function linkText(state) {
   }
 }
 
+/** Show nothing of what was known. */
+function forget() {
+  data = null;
+  part("nodes").replaceChildren();
+  showNothing();
+}
+
 function askForToken(reason) {
   setText(part("token-reason"), reason);
   if (part("token").hidden) requestAnimationFrame(() => part("token-value").focus());
@@ -87,8 +94,7 @@ part("token").addEventListener("submit", (event) => {
 });
 
 part("forget").addEventListener("click", () => {
-  data = null;
-  showNothing();
+  forget();
   connection.useToken(null);
 });
 

@@ -45,8 +45,8 @@ function updateRow(row, member, status) {
   setAttribute(row, "data-alive", member.alive);
   setText(cell.name, own ? `${member.name} (this node)` : member.name);
   showRole(cell.role, member, roleOf(member, leads, own, status));
-  setText(cell.database, databaseText(member.database));
-  setText(cell.lag, applies ? whole(member.applied.lag_groups) : UNKNOWN);
+  setText(cell.database, member.alive ? databaseText(member.database) : `${member.database.state}, when last heard`);
+  setText(cell.lag, applies && member.alive ? whole(member.applied.lag_groups) : UNKNOWN);
   setText(cell.applied, applies ? whole(member.applied.sequence) : UNKNOWN);
   setText(cell.missing, whole(Math.max(0, status.log.last_index - member.match_index)));
   setText(cell.address, member.address);

@@ -16,7 +16,7 @@ export function showVerdict(data) {
     ["Leader", cluster.leader?.name ?? "none"],
     ["Term", whole(cluster.term)],
     ["Voters alive", `${cluster.alive_voters} of ${cluster.voters}`],
-    ["May still fail", spare < 0 ? "none: no majority" : counted(spare, "voter")],
+    ["May still fail", spare > 0 ? counted(spare, "voter") : "none"],
     ["Committed log entries", whole(cluster.commit_index)],
   ]);
 }
@@ -55,8 +55,7 @@ export function showSilence(state, data) {
     `${name} does not answer`,
     `No data${since}: ${state.reason || "nothing came"}. ` +
       (data === null ? "" : "Below is what it said last; the cluster may be well without it. ") +
-      (links.length ? "Open another node’s page:" : "Open another node’s page.") +
-      " This one goes on trying.",
+      `This page goes on trying. Open another node’s${links.length ? ":" : "."}`,
     links,
   );
 }
