@@ -18,7 +18,7 @@ browser-packages:
 container-packages:
 	@docker/install-packages docker-compose
 
-service-packages: ## Install what checks the service's unit
+service-packages:
 	@docker/install-packages systemd
 
 .venv/installed: pyproject.toml requirements.txt
@@ -86,6 +86,7 @@ screenshots: setup browser-packages ## Take the dashboard's pictures in docs/ima
 	@docker/install-packages fonts-inter
 	@$(BIN)/python tests/dashboard/take_screenshots.py
 
-reference: .venv/installed ## Write docs/configuration.md and docs/metrics.md from the code
+reference: .venv/installed ## Write docs/configuration.md, docs/metrics.md and docs/command-line.md from the code
+	@$(BIN)/wolfscale reference command-line > docs/command-line.md.new && mv docs/command-line.md.new docs/command-line.md
 	@$(BIN)/wolfscale reference > docs/configuration.md.new && mv docs/configuration.md.new docs/configuration.md
 	@$(BIN)/wolfscale reference metrics > docs/metrics.md.new && mv docs/metrics.md.new docs/metrics.md

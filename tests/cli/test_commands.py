@@ -176,6 +176,18 @@ def test_reference_prints_the_documentation(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out == configuration_reference()
 
 
+def test_page_of_the_command_line_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("reference", "command-line") == 0
+    page = Path(__file__).resolve().parents[2] / "docs" / "command-line.md"
+    assert capsys.readouterr().out == page.read_text(encoding="utf-8"), "run: make reference"
+
+
+def test_page_of_the_command_line_has_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("reference", "command-line") == 0
+    out = capsys.readouterr().out
+    assert all(f"| {code.value} |" in out for code in Exit)
+
+
 def test_every_command_has_help_and_the_program_lists_them() -> None:
     # In a process of its own: this imports everything, which takes its time and stays.
     answer = subprocess.run(

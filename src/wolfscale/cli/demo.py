@@ -24,7 +24,9 @@ _TOUR_NODES = 3
 
 
 def command(
-    nodes: Annotated[int, typer.Option("--nodes", "-n", min=1, max=9, help="How many nodes.")] = 3,
+    nodes: Annotated[
+        int, typer.Option("--nodes", "-n", metavar="NUMBER", min=1, max=9, help="How many nodes.")
+    ] = 3,
     directory: Annotated[
         Path | None,
         typer.Option(
@@ -36,14 +38,29 @@ def command(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the directory behind.")] = False,
     mysql_port: Annotated[
         int,
-        typer.Option("--mysql-port", min=1024, max=65000, help="The first node's port for MySQL clients."),
+        typer.Option(
+            "--mysql-port",
+            metavar="PORT",
+            min=1024,
+            max=65000,
+            help="The first node's port for MySQL clients.",
+        ),
     ] = MYSQL_PORT,
     http_port: Annotated[
-        int, typer.Option("--http-port", min=1024, max=65000, help="The first node's port for HTTP.")
+        int,
+        typer.Option(
+            "--http-port", metavar="PORT", min=1024, max=65000, help="The first node's port for HTTP."
+        ),
     ] = HTTP_PORT,
     peer_port: Annotated[
         int,
-        typer.Option("--peer-port", min=1024, max=65000, help="The first node's port for the other nodes."),
+        typer.Option(
+            "--peer-port",
+            metavar="PORT",
+            min=1024,
+            max=65000,
+            help="The first node's port for the other nodes.",
+        ),
     ] = PEER_PORT,
     tour: Annotated[
         bool,

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from wolfscale.app.observation.metrics.page import metrics_page
+from wolfscale.cli.page import command_line_page
 from wolfscale.config import configuration_reference
 
 
@@ -14,8 +15,16 @@ class Page(StrEnum):
 
     CONFIGURATION = "configuration"
     METRICS = "metrics"
+    COMMAND_LINE = "command-line"
+
+
+_PAGES = {
+    Page.CONFIGURATION: configuration_reference,
+    Page.METRICS: metrics_page,
+    Page.COMMAND_LINE: command_line_page,
+}
 
 
 def command(page: Annotated[Page, typer.Argument(help="Which page.")] = Page.CONFIGURATION) -> None:
-    """Print the reference of all configuration keys, or of all metrics, as Markdown."""
-    typer.echo(configuration_reference() if page is Page.CONFIGURATION else metrics_page(), nl=False)
+    """Print a page of the documentation as Markdown: all configuration keys, metrics or commands."""
+    typer.echo(_PAGES[page](), nl=False)
