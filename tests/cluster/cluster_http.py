@@ -10,7 +10,7 @@ import trio
 from wolfscale.demo.plan import LOOPBACK
 
 if TYPE_CHECKING:
-    from cluster_under_test import ClusterUnderTest
+    from wolfscale.demo.cluster import DemoCluster
 
 ANSWER_SECONDS = 60.0
 
@@ -33,7 +33,7 @@ class Reply:
 class Http:
     """Sends requests; any task may use it, several at a time."""
 
-    def __init__(self, cluster: "ClusterUnderTest") -> None:
+    def __init__(self, cluster: "DemoCluster") -> None:
         self._cluster = cluster
         self._limiter = trio.CapacityLimiter(16)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from cluster_http import Http
 
 from wolfscale.api.client import ask
 from wolfscale.api.dashboard_models import DashboardData
@@ -49,6 +50,20 @@ async def assert_witness_shows_itself(cluster: DemoCluster) -> None:
     assert "wolfscale_peers_connected 2.0" in lines
 
 
+async def assert_witness_passes_requests_on(cluster: DemoCluster) -> None:
+    """A node without MariaDB takes every request all the same, but knows no database to begin with."""
+    http_client = Http(cluster)
+    insert = {"table": "users", "values": {"name": "Wolf", "email": "wolf@example.com"}}
+    refused = await http_client.post(3, "/write/insert", insert)
+    assert refused.problem == (422, "no_database", "database")
+    made = await http_client.done(3, "/write/insert", {**insert, "database": "demo"})
+    for fields in ({"after": made["gtid"]}, {"consistency": "strong"}, {"consistency": "eventual"}):
+        asked = {"sql": "SELECT name FROM demo.users WHERE id = ?", "parameters": [made["id"]], **fields}
+        found = await http_client.done(3, "/query", asked)
+        assert (found["rows"], found["source"]) == ([{"name": "Wolf"}], "leader")
+    await http_client.done(3, "/write/ddl", {"ddl": "CREATE TABLE demo.by_witness (id INT)"})
+
+
 @pytest.fixture
 def scratch() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="wolfscale-test-", dir="/tmp"))
@@ -72,6 +87,7 @@ async def test_witness_gives_two_servers_a_majority_when_one_dies(scratch: Path)
         await cluster.create_account()
         await cluster.wait_for(level(1, 2), "both servers to be level")
         await assert_witness_shows_itself(cluster)
+        await assert_witness_passes_requests_on(cluster)
         cluster.kill(1)
         assert await cluster.wait_writable(other_than=1) == 2
         await trio.to_thread.run_sync(create_and_insert, cluster.node(2).mysql_port)
