@@ -21,13 +21,15 @@ from wolfscale.mysql.results import (
     build_ok,
     build_text_result,
 )
-from wolfscale.mysql.tracker import ResponseTracker
+from wolfscale.mysql.tracker import ResponseTracker, ResultHead
 
 RESPONSES: dict[str, dict[str, str]] = json.loads(rs.RECORDED.read_text())["responses"]
 EACH_SCENARIO = pytest.mark.parametrize("scenario", rs.SCENARIOS, ids=lambda scenario: scenario.name)
 
 
-def follow(name: str, scenario: rs.Scenario, received: bytes, cuts: list[int]) -> None:
+def follow(
+    name: str, scenario: rs.Scenario, received: bytes, cuts: list[int], head: ResultHead | None = None
+) -> None:
     """Feed what a server sent, cut at these offsets; the ends found must use it up exactly."""
     tracker = ResponseTracker(rs.CAPABILITIES[name])
     steps = iter(rs.steps_with_ping(scenario))
@@ -40,7 +42,7 @@ def follow(name: str, scenario: rs.Scenario, received: bytes, cuts: list[int]) -
                 if says is not None:
                     rs.check(tracker, says, tracks=name != "plain")
                 command, says = next(steps)
-                tracker.begin(command[0])
+                tracker.begin(command[0], head)
             position = tracker.feed(chunk, position)
     assert tracker.done
     assert says is not None
@@ -63,6 +65,17 @@ def test_recorded_response_fed_byte_by_byte_ends_where_it_does(scenario: rs.Scen
     for name in scenario.only:
         received = recorded(name, scenario)
         follow(name, scenario, received, list(range(1, len(received))))
+
+
+@EACH_SCENARIO
+def test_recorded_response_after_another_with_the_same_head_ends_where_it_does(scenario: rs.Scenario) -> None:
+    head = ResultHead()
+    for _ in range(2):
+        for name in scenario.only:
+            received = recorded(name, scenario)
+            follow(name, scenario, received, [], head)
+            follow(name, scenario, received, [len(received) // 2], head)
+            follow(name, scenario, received, [], head)
 
 
 @EACH_SCENARIO

@@ -272,25 +272,11 @@ class Lane:
             elif self._inbound:
                 self._inbound += data
                 self._next()
-            elif len(data) > 3 and len(data) == 4 + (data[0] | data[1] << 8 | data[2] << 16):
-                self._run(data)
             else:
                 self._inbound = data
                 self._next()
         except Exception as error:
             self._fail(error)
-
-    def _run(self, command: bytes) -> None:
-        """Run what is exactly one command, as nearly always."""
-        verdict = self._shortcut.request(command)
-        if verdict is SEND:
-            self._command = command
-            self._forward()
-        elif verdict is DONE:
-            self._deliver(done=True)
-        else:
-            self._inbound = command
-            self._arrive(Arrival.COMMAND)
 
     def _next(self) -> None:
         """Nothing is under way: go on with what the client has sent."""
@@ -304,7 +290,7 @@ class Lane:
             if size < end or size < 4:
                 break
             self._inbound = data[end:]
-            command = data[:end]
+            command = data if size == end else data[:end]
             verdict = self._shortcut.request(command)
             if verdict is SEND:
                 self._command = command
@@ -363,8 +349,24 @@ class Lane:
             return
         except OSError:
             data = b""
+        shortcut = self._shortcut
         try:
-            self._answer(self._shortcut.response(data) if data else self._shortcut.lost())
+            verdict = shortcut.response(data) if data else shortcut.lost()
+            # The usual end of a response, without the calls that the others take.
+            if verdict is DONE and not self._inbound and not self._ended:
+                answer = shortcut.data
+                try:
+                    sent = self._send(answer)
+                except NOT_NOW:
+                    sent = 0
+                if sent == len(answer):
+                    self._end = None
+                else:
+                    self._block(bytes(answer[sent:]), done=True)
+            else:
+                self._answer(verdict)
+        except OSError:
+            self._arrive(Arrival.GONE)
         except Exception as error:
             self._fail(error)
 

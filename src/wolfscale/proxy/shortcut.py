@@ -202,7 +202,7 @@ class Shortcut:
         self.sent = False
         self._may_decline = not connection.leader or not self._facts.in_transaction
         tracker = self._tracker = connection.tracker
-        tracker.begin(code)
+        tracker.begin(code, statement.head)
         self._executor.last = connection
         self.rewriter = None
         if self._rewrites and (self._deprecates_eof or not statement.one_result):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum, IntFlag, auto
 
+from wolfscale.mysql.tracker import ResultHead
 from wolfscale.proxy.refused import Refusal
 from wolfscale.proxy.settings import Assignment
 
@@ -63,6 +64,7 @@ class Statement:
         cacheable: whether statements that differ in literals only are classified alike.
         rollback: whether it is a plain ROLLBACK.
         plain: whether it needs nothing on the leader but to be sent, and leaves nothing behind.
+        head: what its results began with last; of no meaning to what it is.
         source: of PREPARE and EXECUTE IMMEDIATE: where in the text the expression that gives the statement
             begins and ends, where that is more than a literal and so not known yet.
     """
@@ -80,6 +82,7 @@ class Statement:
     rollback: bool = False
     source: tuple[int, int] | None = None
     plain: bool = field(init=False)
+    head: ResultHead = field(init=False, repr=False, compare=False, default_factory=ResultHead)
 
     def __post_init__(self) -> None:
         plain = (
