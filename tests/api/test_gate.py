@@ -2,6 +2,7 @@
 
 import json
 import ssl
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,9 @@ from wolfscale.api import connection, gate, server
 from wolfscale.api.access import AccessPolicy
 from wolfscale.api.app import ROUTERS, build_app
 from wolfscale.api.client import Access, ask, fetch_status
-from wolfscale.api.errors import NodeUnreachableError, TokenRefusedError
+from wolfscale.api.errors import ApiBindError, NodeUnreachableError, TokenRefusedError
 from wolfscale.api.scopes import Scope, rule_of
-from wolfscale.api.server import ServerOptions
+from wolfscale.api.server import ServerOptions, bind_http, serve_http
 from wolfscale.api.services import Services
 from wolfscale.api.tokens import Token, TokenList
 from wolfscale.certificates import ServerCertificate, context_from_files
@@ -247,6 +248,21 @@ async def test_client_that_leaves_in_the_middle_of_a_body_harms_nobody() -> None
 
 
 # Connections
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_listener_on_every_address_knows_loopback_of_both_families(host: str) -> None:
+    try:
+        listener = bind_http("[::]:0")
+    except ApiBindError:
+        pytest.skip("no IPv6 here")
+    port = listener.getsockname()[1]
+    async with trio.open_nursery() as nursery:
+        services = Services(status=Source())
+        await nursery.start(partial(serve_http, services, listener, stop=trio.sleep_forever))
+        endpoint = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        assert await fetch_status(endpoint) == node()
+        nursery.cancel_scope.cancel()
 
 
 async def test_upgrades_are_ignored() -> None:
