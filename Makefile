@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup packages service-packages browser-packages container-packages fmt lint types imports check test test-fast test-cluster image-test compat chaos bench demo tour screenshots reference clean
+.PHONY: help setup packages service-packages browser-packages container-packages fmt lint types imports check test test-fast test-cluster image-test compat chaos fuzz-api bench demo tour screenshots reference clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
