@@ -15,6 +15,7 @@ ConfigOption = Annotated[
         "--config",
         "-c",
         metavar="FILE",
+        readable=False,  # told below, with the next step
         help="The configuration. Default: WOLFSCALE_CONFIG, ./wolfscale.toml, /etc/wolfscale/wolfscale.toml.",
     ),
 ]

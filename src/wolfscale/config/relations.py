@@ -234,6 +234,12 @@ def _secret(config: Config) -> Iterator[Conflict]:
         )
 
 
+def _program(config: Config) -> Iterator[Conflict]:
+    program = config.database.mariadbd
+    if program is not None and not program.is_file():
+        yield Conflict(key=("database", "mariadbd"), reason=f"there is no program {program}")
+
+
 def _tls(config: Config) -> Iterator[Conflict]:
     yield from _together(config, "cluster", _TLS_FILES)
     yield from _together(config, "api", _API_TLS_FILES)
@@ -296,6 +302,7 @@ _RULES: tuple[Callable[[Config], Iterator[Conflict]], ...] = (
     _one_source,
     _secret,
     _tls,
+    _program,
     _tokens,
     _data_directories,
 )
