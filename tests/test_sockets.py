@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +13,13 @@ import trio.testing
 
 from wolfscale.node import Credentials
 from wolfscale.node.tls import HOSTNAME
-from wolfscale.sockets import NonblockingListener, NonblockingStream, open_unix_stream
+from wolfscale.sockets import (
+    NonblockingListener,
+    NonblockingStream,
+    TlsSocket,
+    open_unix_stream,
+    start_tls,
+)
 
 
 def pair() -> tuple[NonblockingStream, NonblockingStream]:
@@ -20,14 +27,21 @@ def pair() -> tuple[NonblockingStream, NonblockingStream]:
     return NonblockingStream(near), NonblockingStream(far)
 
 
+EACH_TLS = pytest.mark.parametrize("kind", ["SSLSocket", "TlsSocket"])
+
+
 @asynccontextmanager
-async def tls_pair() -> AsyncIterator[tuple[NonblockingStream, trio.SSLStream[trio.SocketStream]]]:
-    """Ours over an `ssl.SSLSocket`, trio's at the other end."""
+async def tls_pair(kind: str) -> AsyncIterator[tuple[NonblockingStream, trio.SSLStream[trio.SocketStream]]]:
+    """Ours, and trio's at the other end."""
     credentials = Credentials.from_secret(b"a secret for two", "test")
     near, far = socket.socketpair()
-    wrapped = credentials.client.wrap_socket(
-        near, server_hostname=HOSTNAME, do_handshake_on_connect=False, suppress_ragged_eofs=False
-    )
+    wrapped: ssl.SSLSocket | TlsSocket
+    if kind == "SSLSocket":
+        wrapped = credentials.client.wrap_socket(
+            near, server_hostname=HOSTNAME, do_handshake_on_connect=False, suppress_ragged_eofs=False
+        )
+    else:
+        wrapped = TlsSocket(near, credentials.client, server_side=False, server_hostname=HOSTNAME)
     ours = NonblockingStream(wrapped)
     theirs = trio.SSLStream(
         trio.SocketStream(trio.socket.from_stdlib_socket(far)), credentials.server, server_side=True
@@ -62,28 +76,113 @@ async def test_megabytes_go_both_ways_at_once() -> None:
             nursery.start_soon(check)
 
 
-async def test_megabytes_go_both_ways_at_once_under_tls() -> None:
+@EACH_TLS
+async def test_megabytes_go_both_ways_at_once_under_tls(kind: str) -> None:
     data = bytes(range(256)) * 20_000
-    async with tls_pair() as (near, far), trio.open_nursery() as nursery:
+    async with tls_pair(kind) as (near, far), trio.open_nursery() as nursery:
         nursery.start_soon(near.send_all, data)
         nursery.start_soon(far.send_all, data)
         assert await received(near, len(data)) == data
         assert await received(far, len(data)) == data
 
 
-async def test_tls_stream_that_is_closed_says_good_bye() -> None:
-    async with tls_pair() as (near, far):
+@EACH_TLS
+async def test_tls_stream_that_is_closed_says_good_bye(kind: str) -> None:
+    async with tls_pair(kind) as (near, far):
         await near.send_all(b"last")
         await near.aclose()
         assert await received(far, 4) == b"last"
         assert await far.receive_some() == b""
 
 
-async def test_tls_stream_that_is_torn_is_broken() -> None:
-    async with tls_pair() as (near, far):
+@EACH_TLS
+async def test_tls_stream_that_is_torn_is_broken(kind: str) -> None:
+    async with tls_pair(kind) as (near, far):
         await far.transport_stream.aclose()
         with pytest.raises(trio.BrokenResourceError):
             await near.receive_some()
+
+
+async def test_tls_begins_behind_bytes_that_were_read_already() -> None:
+    """As a MySQL client does it: the request for TLS, and its first record, in one piece."""
+    credentials = Credentials.from_secret(b"a secret for two", "test")
+    near, far = pair()
+    buffered = b""
+
+    async def client() -> None:
+        secured = await start_tls(near, credentials.client, server_side=False, server_hostname=HOSTNAME)
+        await secured.send_all(b"hello")
+        assert await received(secured, 2) == b"hi"
+        await secured.aclose()
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client)
+            buffered = await far.receive_some(100)
+            secured = await start_tls(far, credentials.server, server_side=True, first=buffered)
+            assert await received(secured, 5) == b"hello"
+            await secured.send_all(b"hi")
+            assert await secured.receive_some() == b""
+            assert isinstance(secured.socket, TlsSocket)
+            assert secured.socket.version() == "TLSv1.3"
+            await secured.aclose()
+    assert len(buffered) == 100
+
+
+async def test_tls_with_a_stranger_fails_and_closes() -> None:
+    ours, theirs = (Credentials.from_secret(secret, "test") for secret in (b"one secret", b"another"))
+    near, far = pair()
+    failures: list[str] = []
+
+    async def shake(stream: NonblockingStream, context: ssl.SSLContext, *, server_side: bool) -> None:
+        try:
+            secured = await start_tls(
+                stream, context, server_side=server_side, server_hostname=None if server_side else HOSTNAME
+            )
+            await secured.receive_some()
+        except trio.BrokenResourceError as error:
+            failures.append(str(error))
+        finally:
+            stream.close()
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: shake(near, ours.client, server_side=False))
+            nursery.start_soon(lambda: shake(far, theirs.server, server_side=True))
+    assert len(failures) == 2
+    assert near.socket.fileno() == far.socket.fileno() == -1
+
+
+def test_tls_socket_without_room_wants_the_same_bytes_again() -> None:
+    credentials = Credentials.from_secret(b"a secret for two", "test")
+    ends = socket.socketpair()
+    for end in ends:
+        end.setblocking(False)
+    near = TlsSocket(ends[0], credentials.client, server_side=False, server_hostname=HOSTNAME)
+    far = TlsSocket(ends[1], credentials.server, server_side=True)
+    waiting = [near, far]
+    while waiting:
+        for end in list(waiting):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+                waiting.remove(end)
+    data = bytes(range(256)) * 10_000
+    sent, got = 0, bytearray()
+    refused = 0
+    while len(got) < len(data):
+        try:
+            while sent < len(data):
+                sent += near.send(data[sent:])
+        except ssl.SSLWantWriteError:
+            refused += 1
+        with contextlib.suppress(ssl.SSLWantReadError):
+            got += far.recv(1 << 15)
+    assert bytes(got) == data
+    assert refused
+    near.unwrap()
+    assert far.recv(100) == b""
+    near.close()
+    far.close()
 
 
 async def test_end_of_the_other_side_is_seen() -> None:

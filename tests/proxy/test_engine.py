@@ -1,5 +1,6 @@
 """The relay engine over real servers: what it carries, in what order, and what ends it."""
 
+import contextlib
 import os
 import socket
 import struct
@@ -8,7 +9,7 @@ from typing import Any
 import pymysql
 import pytest
 import trio
-from proxy_pair import Cluster, Pair, cluster, rows, shared_servers
+from proxy_pair import PASSWORD, Cluster, Pair, cluster, rows, shared_servers
 from raw_client import MODERN_CLIENT, OLD_CLIENT, RawClient, execution, raw_client
 
 from wolfscale.mysql.client import Connection
@@ -16,6 +17,10 @@ from wolfscale.mysql.constants import Command
 from wolfscale.mysql.errors import ConnectionLost
 from wolfscale.mysql.framing import packet
 from wolfscale.mysql.results import parse_error
+from wolfscale.node import Credentials
+from wolfscale.node.tls import HOSTNAME
+from wolfscale.proxy.engine import Engine
+from wolfscale.sockets import NonblockingStream, start_tls
 
 servers = shared_servers
 pytestmark = pytest.mark.mariadb
@@ -459,3 +464,45 @@ async def test_execution_in_the_text_of_a_pipelined_prepare_is_answered(servers:
             await client.packets.send_raw(prepare + execute)
             await client.answer(Command.STMT_PREPARE)
             assert client.first_value(await client.answer(Command.STMT_EXECUTE)) == b"two"
+
+
+async def test_session_under_tls_is_carried_like_a_plain_one(servers: Pair) -> None:
+    """The engine's seam: whatever has `recv`, `send` and `fileno`, and raises as an `ssl.SSLSocket` does."""
+    credentials = Credentials.from_secret(b"a secret for two", "test")
+    near, far = (NonblockingStream(item) for item in socket.socketpair())
+    async with cluster(servers) as proxy, raw_client(proxy) as warm:
+        await known(warm, READ.format(1), BIG.format(1))
+        engine = Engine(proxy.views)
+
+        async def serve() -> None:
+            secured = await start_tls(far, credentials.server, server_side=True)
+            await proxy.listener._on_client(secured, engine)
+
+        with contextlib.closing(engine):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(serve)
+                nursery.start_soon(engine.run)
+                secured = await start_tls(
+                    near, credentials.client, server_side=False, server_hostname=HOSTNAME
+                )
+                client = RawClient(
+                    await Connection.connect(
+                        stream=secured,
+                        user="app",
+                        password=PASSWORD,
+                        database="demo",
+                        capabilities=MODERN_CLIENT,
+                    )
+                )
+                relayed = proxy.listener.statistics.relayed_statements
+                for _ in range(3):
+                    assert (await client.query(READ.format(1)))[-2][1:] == b"one"
+                    assert sum(map(len, await client.query(BIG.format(20)))) > 20_000_000
+                await client.packets.send_raw(query(READ.format(2)) * 500)
+                for _ in range(500):
+                    assert (await client.answer(Command.QUERY))[-2][1:] == b"two"
+                assert proxy.listener.statistics.relayed_statements == relayed + 506
+                await client.send(QUIT)
+                await _until(lambda: proxy.listener.statistics.sessions == 1)
+                await secured.aclose()
+                nursery.cancel_scope.cancel()

@@ -107,7 +107,7 @@ class Listener:
         statistics.sessions_total += 1
         try:
             with contextlib.suppress(OSError):
-                stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                stream.plain_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             session = await self._log_in(client, stream, engine)
             if session is not None:
                 number = next(self._numbers)
@@ -161,9 +161,9 @@ class Listener:
 
 def _proxy_header(stream: NonblockingStream) -> bytes:
     try:
-        if stream.socket.family not in (socket.AF_INET, socket.AF_INET6):
+        if stream.plain_socket.family not in (socket.AF_INET, socket.AF_INET6):
             return build_local()
-        return build_v1(stream.socket.getpeername()[:2], stream.socket.getsockname()[:2])
+        return build_v1(stream.plain_socket.getpeername()[:2], stream.plain_socket.getsockname()[:2])
     except OSError as error:
         raise ConnectionLost("the client is gone") from error
 
