@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,21 +104,28 @@ def test_data_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     assert "next: check the path" in error
 
 
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that other users reach; pytest keeps its own to itself."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as path:
+        directory = Path(path)
+        directory.chmod(0o755)
+        yield directory
+
+
 @needs_root
-def test_data_directory_of_somebody_else_is_named(tmp_path: Path) -> None:
-    reachable(tmp_path)
-    (tmp_path / "closed").mkdir(mode=0o755)
-    config, _ = write_config(tmp_path, data_dir=tmp_path / "closed" / "data")
+def test_data_directory_of_somebody_else_is_named(open_directory: Path) -> None:
+    config, _ = write_config(open_directory, data_dir=open_directory / "closed" / "data")
+    (open_directory / "closed").mkdir(mode=0o755)
     config.chmod(0o644)
     error = start(config, "--bootstrap", as_nobody=True)
-    assert f"{tmp_path / 'closed' / 'data'}: Permission denied" in error
+    assert f"{open_directory / 'closed' / 'data'}: Permission denied" in error
     assert "next: run it as a user who may" in error
 
 
 @needs_root
-def test_configuration_of_somebody_else_is_named(tmp_path: Path) -> None:
-    reachable(tmp_path)
-    config, _ = write_config(tmp_path, data_dir=tmp_path / "data")
+def test_configuration_of_somebody_else_is_named(open_directory: Path) -> None:
+    config, _ = write_config(open_directory, data_dir=open_directory / "data")
     config.chmod(0o600)
     error = start(config, as_nobody=True)
     assert f"{config}: cannot be read: Permission denied" in error
@@ -211,8 +219,3 @@ def test_wrong_option_names_the_right_ones(arguments: list[str], words: str) -> 
     )
     assert done.returncode == Exit.USAGE
     assert words in done.stderr
-
-
-def reachable(directory: Path) -> None:
-    for one in (directory, *directory.parents[:2]):
-        one.chmod(one.stat().st_mode | 0o011)
