@@ -95,7 +95,7 @@ async def take(page: Page, name: str) -> None:
 async def open_dashboard(page: Page, cluster: DemoCluster, number: int) -> None:
     """Open a node's page with three minutes in its plots."""
     await page.goto(f"{cluster.node(number).endpoint}/")
-    await page.wait_until("document.body.dataset.state === 'live'")
+    await page.wait_until("document.body?.dataset.state === 'live'")
     await page.evaluate("document.querySelector('input[name=minutes][value=\"3\"]').click()")
 
 

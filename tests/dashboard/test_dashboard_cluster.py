@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*socket.socket.*family=1:Warning"),
 ]
 
-LIVE = "document.body.dataset.state === 'live'"
+LIVE = "document.body?.dataset.state === 'live'"
 HEADLINE = "document.querySelector('#verdict-headline').innerText"
 
 

@@ -12,8 +12,8 @@ from wolfscale.testing.chromium import Chromium
 
 pytestmark = pytest.mark.browser
 
-LIVE = "document.body.dataset.state === 'live'"
-SILENT = "document.body.dataset.state === 'silent'"
+LIVE = "document.body?.dataset.state === 'live'"
+SILENT = "document.body?.dataset.state === 'silent'"
 LONG = "a-very-long-name-of-a-node-in-a-data-centre-far-away.example.com"
 
 

@@ -14,7 +14,7 @@ from wolfscale.testing.chromium import Chromium, Page
 
 pytestmark = pytest.mark.browser
 
-LIVE = "document.body.dataset.state === 'live'"
+LIVE = "document.body?.dataset.state === 'live'"
 
 
 @asynccontextmanager
@@ -213,7 +213,7 @@ async def test_hidden_page_asks_nothing_and_goes_on_when_it_is_seen(
             "Object.defineProperty(document, 'hidden', { get: () => window.covered });"
             "document.dispatchEvent(new Event('visibilitychange'))"
         )
-        await page.wait_until("document.body.dataset.state === 'paused'")
+        await page.wait_until("document.body?.dataset.state === 'paused'")
         # Two of the page's own seconds later it may have had one request under way, no more.
         before = node.asked
         await page.evaluate("new Promise((resolve) => setTimeout(resolve, 2500))")

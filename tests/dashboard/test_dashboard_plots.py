@@ -12,7 +12,7 @@ from wolfscale.testing.chromium import Chromium, Page
 
 pytestmark = pytest.mark.browser
 
-LIVE = "document.body.dataset.state === 'live'"
+LIVE = "document.body?.dataset.state === 'live'"
 FIRST = "#plots figure:first-child"
 PLOT = f"{FIRST} svg[role=slider]"
 

@@ -1,15 +1,15 @@
 """A node that stops answering, and one that wants a token, as the page shows them."""
 
 import pytest
-from page_inspection import foreign_requests
+from page_inspection import contrasts, foreign_requests, overflow
 from page_node import FakeNode
 
 from wolfscale.testing.chromium import Chromium, Page
 
 pytestmark = pytest.mark.browser
 
-LIVE = "document.body.dataset.state === 'live'"
-SILENT = "document.body.dataset.state === 'silent'"
+LIVE = "document.body?.dataset.state === 'live'"
+SILENT = "document.body?.dataset.state === 'silent'"
 
 
 async def test_dead_node_is_shown_as_such_with_the_way_on_and_found_again(
@@ -75,6 +75,23 @@ async def test_page_asks_less_often_while_nobody_answers(chromium: Chromium, nod
             ".then(({ pauseAfter }) => [0, 1, 2, 3, 4, 5, 6, 5000].map(pauseAfter))"
         )
         assert pauses == [1000, 1000, 2000, 4000, 8000, 10000, 10000, 10000]
+
+
+async def test_page_whose_script_did_not_arrive_says_so(chromium: Chromium, node: FakeNode) -> None:
+    async with node.served(), chromium.open_page() as page:
+        await page.command(
+            "Network.setBlockedURLs", urlPatterns=[{"urlPattern": "*://*:*/*/scale.js", "block": True}]
+        )
+        await page.goto(node.url)
+        visible = "document.querySelector('.unstarted').checkVisibility({ visibilityProperty: true })"
+        assert not await page.evaluate(visible)
+        await page.wait_until(visible)
+        assert (await contrasts(page)).too_low == []
+        assert await overflow(page) == []
+        await page.command("Network.setBlockedURLs", urlPatterns=[])
+        await page.evaluate("document.querySelector('.unstarted a').click()")
+        await page.wait_until(LIVE)
+        assert not await page.evaluate(visible)
 
 
 async def give(page: Page, token: str) -> None:

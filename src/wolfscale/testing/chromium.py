@@ -176,6 +176,7 @@ class Page:
         self._wire = wire
         self._session = session
         self._loaded = trio.Event()
+        self._network_changed = False
         self.complaints: list[str] = []
         self.requests: list[Asked] = []
         self.statuses: dict[str, int] = {}
@@ -218,12 +219,17 @@ class Page:
         Raises:
             ChromiumError: nobody answers there.
         """
-        self._loaded = trio.Event()
         with trio.fail_after(PATIENCE_SECONDS):
-            answer = await self.command("Page.navigate", url=url)
-            if "errorText" in answer:
-                raise ChromiumError(f"{url}: {answer['errorText']}")
-            await self._loaded.wait()
+            while True:
+                self._loaded, self._network_changed = trio.Event(), False
+                answer = await self.command("Page.navigate", url=url)
+                if _NETWORK_CHANGED in answer.get("errorText", ""):
+                    continue
+                if "errorText" in answer:
+                    raise ChromiumError(f"{url}: {answer['errorText']}")
+                await self._loaded.wait()
+                if not self._network_changed:
+                    return
 
     async def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression, awaited when it is a promise.
@@ -316,6 +322,9 @@ class Page:
                 self.complaints.append(_thrown(parameters["exceptionDetails"]))
             case "Log.entryAdded" if parameters["entry"]["level"] in {"error", "warning"}:
                 entry = parameters["entry"]
+                if _NETWORK_CHANGED in entry["text"]:
+                    self._network_changed = True
+                    return
                 self.complaints.append(f"{entry['source']}: {entry['text']} {entry.get('url', '')}")
             case "Network.requestWillBeSent":
                 request = parameters["request"]
@@ -325,6 +334,8 @@ class Page:
                 self.statuses[parameters["response"]["url"]] = parameters["response"]["status"]
 
 
+# Chromium gives up what it is loading when any network interface of the machine comes or goes.
+_NETWORK_CHANGED = "ERR_NETWORK_CHANGED"
 # Elements of SVG have no innerText.
 _TEXT = "found.innerText ?? found.textContent"
 _KEY_CODES = {
