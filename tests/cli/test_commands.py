@@ -12,7 +12,7 @@ from rich.console import Console
 
 from wolfscale.api.client import Access
 from wolfscale.api.errors import NodeUnreachableError
-from wolfscale.api.models import CloneStatus, DatabaseState, NodeStatus, RaftRole
+from wolfscale.api.models import CloneStatus, DatabaseState, DatabaseStatus, NodeStatus, RaftRole
 from wolfscale.cli import main, status
 from wolfscale.cli.exits import CommandError, Exit
 from wolfscale.cli.tables import member_table, node_table
@@ -235,6 +235,16 @@ def test_member_table_shows_leadership_and_suffrage() -> None:
     assert "leader" in lines["node-1"]
     assert "follower" in lines["node-2"]
     assert "learner" in lines["node-4"]
+
+
+def test_member_table_shows_a_member_that_clones_as_not_serving() -> None:
+    clones = member(2).model_copy(update={"database": DatabaseStatus(state=DatabaseState.CLONING)})
+    status = node(members=(member(1, writable=True), clones))
+    lines = {
+        line.split()[0]: line for line in _rendered(member_table(status)).splitlines() if "node-" in line
+    }
+    assert "takes writes" in lines["node-1"]
+    assert "not serving" in lines["node-2"]
 
 
 def test_demo_with_taken_ports_names_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

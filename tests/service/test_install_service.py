@@ -11,9 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "install_service.sh"
-MANAGED = (
-    '[node]\nid = "db1"\ndata_dir = "{dir}/data"\n[api]\nbind_address = "127.0.0.1:8080"\n'
-)
+MANAGED = '[node]\nid = "db1"\ndata_dir = "{dir}/data"\n[api]\nbind_address = "127.0.0.1:8080"\n'
 EXTERNAL = '[node]\nid = "db1"\n[database]\nhost = "127.0.0.1"\npassword = "${{PASSWORD}}"\n'
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root installs a service")

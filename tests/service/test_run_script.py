@@ -34,25 +34,20 @@ def test_run_through_a_link_finds_its_own_directory(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
-def test_run_by_a_user_who_may_not_write_here_says_so(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(parent.stat().st_mode | 0o011)
-    shutil.copy(ROOT / "run.sh", tmp_path / "run.sh")
-    done = subprocess.run(
-        [
-            "setpriv",
-            "--reuid=65534",
-            "--regid=65534",
-            "--clear-groups",
-            str(tmp_path / "run.sh"),
-            "--version",
-        ],
-        env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_run_by_a_user_who_may_not_write_here_says_so() -> None:
+    become = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    # Not in pytest's own directory, which other users do not reach.
+    with tempfile.TemporaryDirectory(dir="/tmp") as path:
+        directory = Path(path)
+        directory.chmod(0o755)
+        shutil.copy(ROOT / "run.sh", directory / "run.sh")
+        done = subprocess.run(
+            [*become, str(directory / "run.sh"), "--version"],
+            env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert done.returncode == 1
     assert "run.sh: " in done.stderr
     assert "no environment could be made" in done.stderr

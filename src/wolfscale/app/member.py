@@ -12,7 +12,7 @@ from pathlib import Path
 import trio
 from prometheus_client import CollectorRegistry
 
-from wolfscale import logs
+from wolfscale import __version__, logs
 from wolfscale.api.models import ProxyStatus
 from wolfscale.api.requests import RequestCounts
 from wolfscale.api.server import ServerOptions, bind_http, serve_http
@@ -264,7 +264,9 @@ class _Member:
             nursery.start_soon(self._watch_signals)
             async with self._services(nursery, http):
                 await self._stopping.wait()
+                told = trio.current_time()
             nursery.cancel_scope.cancel()
+        log.info("stopped", node=self._node.id, seconds=round(trio.current_time() - told, 3))
         return 0
 
     @asynccontextmanager
@@ -304,7 +306,15 @@ class _Member:
         workers_scope = trio.CancelScope()
         if self._workers is not None:
             nursery.start_soon(self._run_workers, self._workers, workers_scope)
-        log.info("started", node=self._node.id)
+        log.info(
+            "started",
+            node=self._node.id,
+            version=__version__,
+            database=self._config.database_mode.value,
+            data_dir=self._config.data_dir,
+            clients=self._config.proxy.bind_address if self._workers is not None else None,
+            http=self._config.api.bind_address if http is not None else None,
+        )
         try:
             yield
         finally:
@@ -313,12 +323,13 @@ class _Member:
 
     async def _be_witness(self) -> None:
         """A witness has no data to wait for: it says so, and asks for its vote."""
-        cluster = NodeCluster(self._node)
+        cluster, refusals = NodeCluster(self._node), logs.Repetition()
         while not cluster.is_voter:
             try:
                 await cluster.report_ready()
             except WolfScaleError as error:
-                log.info("not a witness yet", reason=str(error))
+                if times := refusals.times(str(error)):
+                    log.info("not a witness yet", reason=str(error), times=times)
                 await trio.sleep(RETRY_SECONDS)
 
     async def _announce_witness(self) -> None:
@@ -379,7 +390,10 @@ class _Member:
         parts = self._parts
         assert parts is not None
         try:
-            await serve_clone(parts.database, stream, tenure=lambda: parts.lifecycle.tenure)
+            started = trio.current_time()
+            size = await serve_clone(parts.database, stream, tenure=lambda: parts.lifecycle.tenure)
+            seconds = round(trio.current_time() - started, 3)
+            log.info("gave a clone to a peer", bytes=size, seconds=seconds)
             parts.lifecycle.statistics.clones_given += 1
         except (WolfScaleError, OSError, trio.BrokenResourceError) as error:
             log.warning("a clone for a peer failed", reason=str(error))

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from wolfscale.api.models import DatabaseState, DatabaseStatus, NodeStatus
+from wolfscale.api.models import DatabaseState, DatabaseStatus, MemberStatus, NodeStatus
 
 _STATE_STYLES = {
     DatabaseState.PRIMARY: "bold green",
@@ -20,6 +20,8 @@ _STATE_STYLES = {
     DatabaseState.PROMOTING: "yellow",
     DatabaseState.DEMOTING: "yellow",
 }
+_SERVING = frozenset({DatabaseState.REPLICA, DatabaseState.NONE})
+"""What a member is in that does its part without taking writes."""
 _MEBIBYTE = 2**20
 _PIPE_WIDTH = 160
 
@@ -70,7 +72,7 @@ def member_table(status: NodeStatus) -> Table:
         is_leader = status.leader is not None and member.id == status.leader.id
         role = status.role.value if is_self else ("leader" if is_leader else _follower(member.suffrage))
         log = status.log.last_index if is_self else member.match_index
-        state = node_state(status) if is_self else _member_state(member.alive, writable=member.writable)
+        state = node_state(status) if is_self else _member_state(member)
         table.add_row(
             Text(member.name, style="bold" if is_self else ""),
             role,
@@ -90,10 +92,14 @@ def _follower(suffrage: str) -> str:
     return "follower" if suffrage == "voter" else suffrage
 
 
-def _member_state(alive: bool, *, writable: bool) -> Text:
-    if not alive:
+def _member_state(member: MemberStatus) -> Text:
+    if not member.alive:
         return Text("silent", style="red")
-    return Text("takes writes", style="bold green") if writable else Text("up", style="green")
+    if member.writable:
+        return Text("takes writes", style="bold green")
+    if member.database.state in _SERVING:
+        return Text("up", style="green")
+    return Text("not serving", style="yellow")
 
 
 def node_state(status: NodeStatus) -> Text:
@@ -102,7 +108,7 @@ def node_state(status: NodeStatus) -> Text:
         return Text("takes writes", style="bold green")
     if status.leader is None:
         return Text("no leader", style="red")
-    if status.database.state in {DatabaseState.REPLICA, DatabaseState.NONE}:
+    if status.database.state in _SERVING:
         return Text("up", style="green")
     return Text("not serving", style="yellow")
 

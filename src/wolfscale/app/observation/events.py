@@ -35,6 +35,7 @@ KINDS: dict[tuple[str, str], str] = {
     ("replication.external", "external MariaDB started"): "database",
     ("app.member", "a clone for a peer failed"): "clone",
     ("app.member", "started"): "process",
+    ("app.member", "gave a clone to a peer"): "clone",
     ("app.member", "stopping"): "process",
     ("app.retention", "shortened the log"): "disk",
     ("app.retention", "the log could not be shortened"): "disk",
