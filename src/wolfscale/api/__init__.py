@@ -7,6 +7,18 @@ costs some 40 MiB that neither the client nor the models need.
 A request comes through `connection` (hypercorn, bounded), is counted in `requests`, let in or refused by
 `gate` (which asks `access`, over the table in `scopes`), and answered by one of `routes`.
 
+Data goes through `gateway` (what the node gives: a session on the leader's MariaDB, one on its own):
+
+| module | what it has |
+|---|---|
+| `json_body` | bodies read strictly, no digit lost |
+| `values`, `tables`, `write_statements` | JSON to values and back; a table; one statement (pure) |
+| `writing`, `defining` | rows and definitions on the leader, again on the next one where that is safe |
+| `idempotency` | `Idempotency-Key`: the row that makes a retry safe |
+| `querying` | reads, on the nearest server that has seen enough |
+| `sql_problems` | a server's errors as answers (pure) |
+| `write_models`, `query_models` | what is sent and answered |
+
 Public API: `wolfscale.api.services` (`Services` and its parts), `wolfscale.api.app` (`build_app`),
 `wolfscale.api.server` (`bind_http`, `serve_http`, `ServerOptions`), `wolfscale.api.access` (`AccessPolicy`),
 `wolfscale.api.tokens` (made, stored, read),

@@ -65,16 +65,20 @@ def _hash(account: Account) -> str:
 
 async def keep_account(database: Database, lifecycle: Lifecycle, account: Account) -> None:
     """Until cancelled: whenever this node is the primary, have the account there and old keys removed."""
+    reported = ""
     while True:
         await lifecycle.changes.wait_until(lambda: lifecycle.writable)
         try:
             await _make_account(database, lifecycle, account)
+            reported = ""
             with trio.move_on_after(PURGE_SECONDS):
                 await lifecycle.changes.wait_until(lambda: not lifecycle.writable)
             if lifecycle.writable:
                 await _purge(database, account)
         except (WolfScaleError, OSError) as error:
-            log.info("the HTTP side's account is not ready", reason=str(error))
+            if str(error) != reported:
+                reported = str(error)
+                log.info("the HTTP side's account is not ready", reason=reported)
             await trio.sleep(RETRY_SECONDS)
 
 
