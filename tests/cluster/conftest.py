@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from cluster_logs import assert_no_secret
 from cluster_under_test import ClusterUnderTest
 
 from wolfscale.demo.plan import Settings
@@ -52,7 +53,10 @@ class ClusterSource:
             return
         trio.run(cluster.stop)
         if not keep_files:
-            cluster.remove_files()
+            try:
+                assert_no_secret(cluster)
+            finally:
+                cluster.remove_files()
 
 
 @pytest.fixture(scope="module")

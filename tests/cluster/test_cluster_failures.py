@@ -5,6 +5,7 @@ import pytest
 import trio
 from cluster_clients import Client
 from cluster_comparing import assert_identical
+from cluster_logs import CANARY, logged
 from cluster_under_test import POLL_SECONDS, ClusterUnderTest
 from cluster_writing import assert_nothing_lost, writers_running
 
@@ -243,9 +244,10 @@ async def test_leader_stopped_in_order_loses_no_write(cluster: ClusterUnderTest)
     async with writers_running(cluster) as writers:
         old = await cluster.wait_writable()
         cluster.plant(old)
+        await trio.to_thread.run_sync(_say_a_password, cluster, old)
         assert await cluster.terminate(old) == 0
         assert cluster.mariadb_process_ids(old) == []
-        await cluster.wait_successor(old)
+        successor = await cluster.wait_successor(old)
         await writers.wait_acknowledged()
         cluster.launch(old)
         await cluster.wait_serving()
@@ -253,3 +255,22 @@ async def test_leader_stopped_in_order_loses_no_write(cluster: ClusterUnderTest)
     await assert_nothing_lost(cluster, writers)
     await assert_identical(cluster)
     assert cluster.keeps_its_data(old)
+    assert {"term", "seconds"} <= logged(cluster, old, "MariaDB is primary no longer, as planned")[-1].keys()
+    assert {"node", "seconds"} <= logged(cluster, old, "stopped")[-1].keys()
+    assert "seconds" in logged(cluster, old, "MariaDB recovered")[-1]
+    elected = logged(cluster, successor, "leader elected")[-1]
+    assert elected["this_node"] == "true"
+    promoted = logged(cluster, successor, "MariaDB is primary")[-1]
+    assert promoted["term"] == elected["term"]
+    assert float(promoted["seconds"]) >= 0
+
+
+def _say_a_password(cluster: ClusterUnderTest, number: int) -> None:
+    """Use a password where it could get into a log: in a statement, and to be refused at a log-in."""
+    with cluster.clients.connect(number) as client, client.cursor() as cursor:
+        cursor.execute(f"CREATE USER IF NOT EXISTS 'canary'@'%' IDENTIFIED BY '{CANARY}'")
+        cursor.execute("DROP USER 'canary'@'%'")
+        with pytest.raises(pymysql.err.MySQLError):
+            cursor.execute(f"SET PASSWORD FOR 'nobody'@'%' = PASSWORD('{CANARY}')")
+    with pytest.raises(pymysql.err.OperationalError):
+        cluster.clients.connect(number, user="nobody", password=CANARY)
