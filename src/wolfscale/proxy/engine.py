@@ -100,10 +100,6 @@ class Engine:
             self._epoll.register(descriptor, mask)
         self._handlers[descriptor] = handler
 
-    def watches(self, descriptor: int) -> bool:
-        """Whether the descriptor is watched."""
-        return descriptor in self._handlers
-
     def forget(self, descriptor: int) -> None:
         """Watch it no more; before it is closed."""
         if self._handlers.pop(descriptor, None) is not None:
@@ -151,6 +147,7 @@ class Lane:
         "_failure",
         "_holding",
         "_inbound",
+        "_listening",
         "_outbound",
         "_receive",
         "_request",
@@ -182,6 +179,8 @@ class Lane:
         """What the back end had no room for."""
         self._outbound = b""
         """What the client had no room for."""
+        self._listening = False
+        """Whether what the client sends is waited for."""
         self._holding = False
         """The command is answered, but the log does not hold yet what the answer promises."""
         self._task: trio.lowlevel.Task | None = None
@@ -220,7 +219,7 @@ class Lane:
 
     def _leave(self) -> None:
         engine = self._engine
-        engine.forget(self._descriptor)
+        self._turn_away()
         engine.let_go(self)
         for end in self._ends.values():
             if end.watched:
@@ -248,8 +247,15 @@ class Lane:
         self._failure = error
         self._arrive(Arrival.BROKEN)
 
-    def _watch_client(self) -> None:
+    def _listen(self) -> None:
+        """Wait for what the client sends."""
+        self._listening = True
         self._engine.watch(self._descriptor, EPOLLIN, self.on_client)
+
+    def _turn_away(self) -> None:
+        """Wait for nothing from the client."""
+        self._listening = False
+        self._engine.forget(self._descriptor)
 
     # The client has sent something.
 
@@ -266,7 +272,7 @@ class Lane:
                 # It sends on while its command is under way; or it has closed its side, and may still read.
                 self._inbound += data
                 self._ended = not data
-                self._engine.forget(self._descriptor)
+                self._turn_away()
             elif not data:
                 self._arrive(Arrival.GONE)
             elif self._inbound:
@@ -304,8 +310,8 @@ class Lane:
                 return
         if self._ended:
             self._arrive(Arrival.GONE)
-        elif not self._engine.watches(self._descriptor):
-            self._watch_client()
+        elif not self._listening:
+            self._listen()
 
     def _forward(self) -> None:
         """Send the command to its back end."""
@@ -353,7 +359,7 @@ class Lane:
         try:
             verdict = shortcut.response(data) if data else shortcut.lost()
             # The usual end of a response, without the calls that the others take.
-            if verdict is DONE and not self._inbound and not self._ended:
+            if verdict is DONE and self._listening and not self._inbound:
                 answer = shortcut.data
                 try:
                     sent = self._send(answer)
@@ -394,15 +400,24 @@ class Lane:
         """Another task closes this connection."""
         self._part_with(end)
         if end is self._end and not self._holding:
-            self._answer(self._shortcut.lost())
+            self._guarded(lambda: self._answer(self._shortcut.lost()))
 
     def on_view(self) -> None:
         """The view has changed while the end of a response is held."""
+        self._guarded(self._release)
+
+    def _release(self) -> None:
         verdict = self._shortcut.release()
         if verdict is not HOLD:
             self._engine.let_go(self)
             self._holding = False
             self._answer(verdict)
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception as error:
+            self._fail(error)
 
     def _answer(self, verdict: Verdict) -> None:
         """Do with a response, or with the end of one, what was decided."""
@@ -450,6 +465,9 @@ class Lane:
         if end is not None and end.watched:
             self._engine.forget(end.descriptor)
             end.watched = False
+        if done:
+            self._end = None
+        self._listening = False
         self._engine.watch(self._descriptor, EPOLLOUT, self._on_room_at_the_end if done else self._on_room)
 
     def _send_outbound(self) -> bool:
@@ -470,9 +488,9 @@ class Lane:
             return
         # What it sends meanwhile is read when the response has ended, or now if nothing has come yet.
         if self._inbound or self._ended:
-            self._engine.forget(self._descriptor)
+            self._turn_away()
         else:
-            self._watch_client()
+            self._listen()
         end = self._end
         assert end is not None
         end.watched = True
@@ -481,8 +499,5 @@ class Lane:
 
     def _on_room_at_the_end(self) -> None:
         if self._send_outbound():
-            self._engine.forget(self._descriptor)
-            try:
-                self._next()
-            except Exception as error:
-                self._fail(error)
+            self._turn_away()
+            self._guarded(self._next)
