@@ -200,8 +200,8 @@ def test_every_command_has_help_and_the_program_lists_them() -> None:
     assert "Exit codes" in answer.stdout
 
 
-def _rendered(table: object) -> str:
-    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+def _rendered(table: object, width: int = 200) -> str:
+    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     with console.file:
         console.print(table)
     return console.export_text()
@@ -235,6 +235,12 @@ def test_member_table_shows_leadership_and_suffrage() -> None:
     assert "leader" in lines["node-1"]
     assert "follower" in lines["node-2"]
     assert "learner" in lines["node-4"]
+
+
+def test_member_table_on_a_narrow_terminal_cuts_nothing_off() -> None:
+    text = _rendered(member_table(node(members=(member(1, writable=True), member(2)))), width=80)
+    assert "\u2026" not in text
+    assert all(word in text for word in ("follower", "takes", "writes", "replica", "applied"))
 
 
 def test_member_table_shows_a_member_that_clones_as_not_serving() -> None:

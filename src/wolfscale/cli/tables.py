@@ -32,14 +32,23 @@ def wide_console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)
 
 
+def _table(title: str | None = None) -> Table:
+    """The columns that both tables share; on a narrow terminal text is folded, and nothing is cut off."""
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True
+    )
+    table.add_column("node", no_wrap=True)
+    table.add_column("role", no_wrap=True)
+    table.add_column("state", overflow="fold")
+    for heading in ("term", "log", "commit", "applied", "lag"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("MariaDB", overflow="fold")
+    return table
+
+
 def node_table(nodes: Iterable[tuple[str, NodeStatus | None]], *, title: str | None = None) -> Table:
     """One row a node, from each node's own status; a node that does not answer has a row that says so."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("node", "role", "state"):
-        table.add_column(heading)
-    for heading in ("term", "log", "commit", "applied", "lag"):
-        table.add_column(heading, justify="right")
-    table.add_column("MariaDB")
+    table = _table(title=title)
     for name, status in nodes:
         if status is None:
             table.add_row(name, "", Text("no answer", style="red"), *[""] * 6)
@@ -60,13 +69,8 @@ def node_table(nodes: Iterable[tuple[str, NodeStatus | None]], *, title: str | N
 
 def member_table(status: NodeStatus) -> Table:
     """One row a member, as one node knows it."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("node", "role", "state"):
-        table.add_column(heading)
-    for heading in ("term", "log", "commit", "applied", "lag"):
-        table.add_column(heading, justify="right")
-    table.add_column("MariaDB")
-    table.add_column("address")
+    table = _table()
+    table.add_column("address", overflow="fold")
     for member in status.members:
         is_self = member.id == status.id
         is_leader = status.leader is not None and member.id == status.leader.id
