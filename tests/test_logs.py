@@ -100,6 +100,13 @@ def test_repeated_event_gets_its_first_line_and_then_one_a_minute() -> None:
     assert repetition.times("full") == 1
 
 
+def test_event_that_came_once_does_not_count() -> None:
+    stream = configured(logs.LogFormat.TEXT)
+    logs.logger("a").info("x", times=1)
+    logs.logger("a").info("x", times=2)
+    assert [line.rpartition("x")[2] for line in stream.getvalue().splitlines()] == ["", " times=2"]
+
+
 def test_configuring_again_replaces_the_stream() -> None:
     first = configured(logs.LogFormat.TEXT)
     second = configured(logs.LogFormat.TEXT)

@@ -27,6 +27,7 @@ _SECRET_FIELD = re.compile(
 )
 _PLAIN_VALUE = re.compile(r"[^\s\"'=\\]+")
 _FIELDS = "wolfscale_fields"
+_TIMES = "times"
 # Replacing shorter texts would hide half of the language and give the secret away by what is missing.
 _SHORTEST_HIDDEN = 4
 
@@ -98,7 +99,8 @@ class EventLogger:
 class Repetition:
     """Thins out an event that comes again and again: its first line, then one a minute that tells how often.
 
-    What is tried every second until it works would otherwise fill the log, and hide everything else in it.
+    What is tried every second until it works would otherwise fill the log, and hide everything else in it. A
+    line's field `times` has the number; lines leave it out where it is 1.
 
     Args:
         quiet_seconds: between two lines that say the same.
@@ -300,6 +302,7 @@ def _fields_of(record: logging.LogRecord) -> dict[str, object]:
     return {
         name: HIDDEN if _SECRET_FIELD.search(name) else value
         for name, value in getattr(record, _FIELDS, {}).items()
+        if not (name == _TIMES and value == 1)
     }
 
 
