@@ -83,6 +83,19 @@ def test_node_answers_to_its_names_and_addresses(tmp_path: Path) -> None:
     assert "0.0.0.0" not in names
 
 
+def test_node_answers_to_the_machines_full_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "DB1")
+    hosts = tmp_path / "hosts"
+    hosts.write_text(
+        "127.0.0.1 localhost ads.example\n127.0.1.1\tdb1.local.example db1 # this one\n::1 ip6-localhost\n"
+        "192.0.2.9 db1.elsewhere.example\n\nnonsense here\n# 127.0.0.1 comment.example\n"
+    )
+    names = set(own_names(config(tmp_path), hosts))
+    assert {"db1.local.example", "db1"} <= names
+    assert not {"ads.example", "db1.elsewhere.example", "here", "comment.example"} & names
+    assert own_names(config(tmp_path), tmp_path / "none")
+
+
 def test_own_certificate_is_for_all_names_and_its_authority_stands_in_the_directory(tmp_path: Path) -> None:
     options = http_options(config(tmp_path, "tls = true"), SECRET)
     assert options.tls is not None

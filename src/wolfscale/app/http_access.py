@@ -2,15 +2,19 @@
 
 import socket
 import ssl
+from pathlib import Path
 
 from wolfscale import logs
 from wolfscale.api.access import AccessPolicy, TokenBook
+from wolfscale.api.origins import is_loopback
 from wolfscale.api.server import ServerOptions
 from wolfscale.api.tokens import FILE_NAME, TokenFile, TokenList, made_tokens, write_tokens
 from wolfscale.certificates import CertificateUnusable, GivenCertificate, ServerCertificate
 from wolfscale.config import Config, outward_addresses, parse_address
 
 log = logs.logger(__name__)
+
+_HOSTS_FILE = Path("/etc/hosts")
 
 
 def http_options(config: Config, secret: bytes) -> ServerOptions:
@@ -40,16 +44,32 @@ def http_options(config: Config, secret: bytes) -> ServerOptions:
     )
 
 
-def own_names(config: Config) -> tuple[str, ...]:
+def own_names(config: Config, hosts_file: Path = _HOSTS_FILE) -> tuple[str, ...]:
     """The names and addresses by which this node may be called, as far as it knows them without asking."""
+    host = socket.gethostname()
     names = [
         config.node.id,
-        socket.gethostname(),
+        host,
+        *_full_names(host, hosts_file),
         parse_address(config.advertised_address()).host,
         *outward_addresses(config.api.bind_address),
         *config.api.tls_names,
     ]
     return tuple(dict.fromkeys(name.lower() for name in names))
+
+
+def _full_names(host: str, hosts_file: Path) -> list[str]:
+    """The machine's name with its domain, where its owner has given that to loopback, as Debian does.
+
+    Asking the DNS could take long. Other names of loopback may be thousands: some block advertisers so.
+    """
+    try:
+        lines = hosts_file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    entries = [line.partition("#")[0].split() for line in lines]
+    names = [name for address, *names in filter(None, entries) if is_loopback(address) for name in names]
+    return [name for name in names if name.partition(".")[0].lower() == host.partition(".")[0].lower()]
 
 
 def _tokens(config: Config, secret: bytes) -> TokenBook:
