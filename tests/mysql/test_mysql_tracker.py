@@ -291,3 +291,37 @@ def test_tracker_fed_any_packets_in_any_pieces_ends_at_the_same_place(caps: int,
         except RemoteProtocolError as error:
             outcomes.append(str(error))  # type: ignore[arg-type]
     assert outcomes[0] == outcomes[1]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 300),
+            st.sampled_from([b"a", b"\xfb", b"\xfd", b"\xfe", b"\xff"]),
+            st.integers(1, 40),
+        ),
+        max_size=8,
+    ),
+    st.booleans(),
+    st.integers(0, 3),
+)
+def test_runs_of_rows_end_where_they_do(
+    runs: list[tuple[int, bytes, int]], deprecates_eof: bool, cut: int
+) -> None:
+    """Rows of one length, of neighbouring lengths, and whose values look like ends and errors."""
+    capabilities = int(Capability.DEPRECATE_EOF) if deprecates_eof else 0
+    rows = [[first * length, b"v"] for length, first, count in runs for _ in range(count)]
+    columns = [Column(name=b"a"), Column(name=b"b")]
+    payloads = build_text_result(columns, rows, capabilities)
+    # Binary rows, as of prepared statements, begin with 0, text rows with a length.
+    data = b"".join(packet(payload, number + 1 & 0xFF) for number, payload in enumerate(payloads))
+    for step in (len(data), 4096, 97 + cut):
+        tracker = ResponseTracker(capabilities)
+        tracker.begin(Command.QUERY)
+        position = 0
+        while not tracker.done:
+            chunk = (data + b"\x05\0\0\1behind")[position : position + step]
+            position += tracker.feed(chunk)
+        assert position == len(data)
+        assert tracker.rows is bool(rows)
+        assert tracker.error is None

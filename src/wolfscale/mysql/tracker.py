@@ -46,6 +46,9 @@ _FIRST_STATES: dict[int, int] = {
     Command.STATISTICS: _TEXT,
     Command.CHANGE_USER: _AUTHENTICATION,
 }
+_RUN_ROWS = 8
+"""Rows ahead at which one of the same length is looked for before a run of them is."""
+
 _ENDLESS = frozenset((Command.BINLOG_DUMP, Command.BINLOG_DUMP_GTID, Command.TABLE_DUMP))
 
 
@@ -364,7 +367,12 @@ class ResponseTracker:
             length = data[pos] | data[pos + 1] << 8 | data[pos + 2] << 16
             if data[body] > 0xFD or not 0 < length < MAX_PACKET_PAYLOAD:
                 break
-            pos = body + length
+            after = body + length
+            # Rows of one length often come in runs: numbers, dates, codes.
+            last = body + _RUN_ROWS * (length + 4)
+            if last < end and data[pos] == data[after] == data[last - 4]:
+                after = pos + _run_of_rows(data, pos, end, length + 4) * (length + 4)
+            pos = after
             body = pos + 4
         if pos > first:
             self.rows = True
@@ -472,3 +480,25 @@ class ResponseTracker:
         eof = 0 if self._deprecates_eof else 1
         packets = sum(count + eof for count in (self.parameters, self.columns) if count)
         self._expect(packets, _DONE)
+
+
+def _run_of_rows(data: bytes | bytearray | memoryview, pos: int, end: int, step: int) -> int:
+    """How many rows of the same length follow one another, the first one included.
+
+    Args:
+        data: has a whole row at `pos`.
+        pos: where the first begins.
+        end: where the data end.
+        step: a row's length with its header.
+    """
+    count = (end - pos) // step
+    for offset in (0, 1, 2):
+        lengths = bytes(data[pos + offset : pos + offset + (count - 1) * step + 1 : step])
+        count = len(lengths) - len(lengths.lstrip(lengths[:1]))
+    firsts = bytes(data[pos + 4 : pos + 4 + (count - 1) * step + 1 : step])
+    for other in (0xFE, 0xFF):
+        found = firsts.find(other)
+        if found >= 0:
+            count = found
+            firsts = firsts[:found]
+    return count
