@@ -198,10 +198,16 @@ make_user() {
   if [ "$user" = wolfscale ] && ! getent passwd wolfscale >/dev/null; then
     run useradd --system --home-dir /var/lib/wolfscale --no-create-home --shell /usr/sbin/nologin wolfscale
   fi
-  # Only what this script made: an existing configuration keeps its owner and mode.
+  # Only with a configuration that was made just now: an existing one, and its secret, keep owner and mode.
   if [ -n "${new_configuration:-}" ] && [ "$user" != root ]; then
     run chgrp "$group" "$config"
     run chmod 0640 "$config"
+    local secret_file
+    secret_file=$(setting cluster.secret_file)
+    if [[ $secret_file == /etc/wolfscale/* ]] && [ -e "$secret_file" ]; then
+      run chgrp "$group" "$secret_file"
+      run chmod 0640 "$secret_file"
+    fi
   fi
   if [ "$kind" = node ]; then
     # Beside the configuration the node notes that a cluster exists. With the sticky bit it can make files there and
@@ -373,6 +379,10 @@ found_cluster() {
 }
 
 start_service() {
+  if [ -n "$start" ] && [ -z "$dry_run" ] && [[ $(setting 'cluster secret') == "none yet"* ]]; then
+    fail "the cluster's secret is missing here, so that $name would end at once" \
+      "copy the first node's file cluster-secret to ${data_dir}/cluster-secret, readable by $user alone; then run this again"
+  fi
   if [ -z "$start" ]; then
     say "not started, as wanted: systemctl enable --now $name"
   elif [ -n "$dry_run" ] || [ -d /run/systemd/system ]; then

@@ -8,6 +8,10 @@ root=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 environment=$root/.venv
 command=$environment/bin/wolfscale
 
+if [ -e "$command" ] && [ ! -x "$environment/bin/python" ]; then
+  echo "run.sh: ${environment} was made with a Python that you cannot run; remove it, or run this as its owner" >&2
+  exit 1
+fi
 if [ ! -x "$command" ]; then
   python=${PYTHON:-python3}
   if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then

@@ -183,6 +183,18 @@ def test_installing_twice_changes_nothing_and_keeps_the_configuration(tmp_path: 
 
 
 @needs_root
+def test_node_without_the_secret_is_not_started(config: Path, tmp_path: Path) -> None:
+    done = run(
+        "node",
+        *("--in-place", "--config", str(config), "--unit-dir", str(tmp_path / "units"), "--user", "root"),
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"next: copy the first node's file cluster-secret to {tmp_path}/data/cluster-secret" in done.stderr
+    assert (tmp_path / "units" / "wolfscale-node.service").exists()
+
+
+@needs_root
 def test_unusable_configuration_installs_no_unit(config: Path, tmp_path: Path) -> None:
     config.write_text("[node]\n")
     done = run(
