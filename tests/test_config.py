@@ -606,6 +606,22 @@ def test_http_access_that_cannot_be_meant_is_refused(api: str, complaint: str) -
     assert complaint in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("proxy", "complaint"),
+    [
+        ("tls = false\nrequire_tls = true", "of no use without tls = true"),
+        ('tls = false\ntls_names = ["db.example"]', "of no use without tls = true"),
+        ('tls_cert = "/nowhere/cert.pem"', "needs tls_key beside it"),
+        ('tls_cert = "/nowhere/c"\ntls_key = "/nowhere/k"', "there is no file /nowhere/c"),
+        (f'tls_cert = "{__file__}"\ntls_key = "{__file__}"\ntls_names = ["db"]', "keep one"),
+    ],
+)
+def test_tls_for_clients_that_cannot_be_meant_is_refused(proxy: str, complaint: str) -> None:
+    with pytest.raises(InvalidConfigError) as error:
+        parse(f'[node]\nid = "a"\n[proxy]\n{proxy}\n', path=Path("x"), environment={})
+    assert complaint in str(error.value)
+
+
 def test_listener_on_every_address_is_reached_by_those_used_towards_others() -> None:
     assert outward_addresses("10.0.0.1:80") == ("10.0.0.1",)
     assert outward_addresses("db1:80") == ("db1",)

@@ -14,6 +14,7 @@ import trio
 
 from wolfscale.mysql.client import Connection
 from wolfscale.mysql.errors import ConnectionLost, ServerError
+from wolfscale.proxy.client_tls import ClientTls
 from wolfscale.proxy.connections import Bounds
 from wolfscale.proxy.errors import ControlLost
 from wolfscale.proxy.listener import Listener
@@ -96,7 +97,9 @@ BOUNDS = Bounds(leader_seconds=20, replica_seconds=20, fence_seconds=0.2)
 class Cluster:
     """`Backends` over a `Pair`: the node beside the replica, or beside the primary."""
 
-    def __init__(self, pair: Pair, *, leads: bool, bounds: Bounds | None = None) -> None:
+    def __init__(
+        self, pair: Pair, *, leads: bool, bounds: Bounds | None = None, tls: ClientTls | None = None
+    ) -> None:
         self.pair = pair
         self.leads = leads
         self.local = pair.primary if leads else pair.replica
@@ -111,12 +114,16 @@ class Cluster:
                 node_account="wolfscale",
             )
         )
-        self.listener = Listener(self, bounds=bounds or BOUNDS)
+        self.listener = Listener(self, bounds=bounds or BOUNDS, tls=tls)
         self.intents: list[tuple[str, int]] = []
         self.address = ("127.0.0.1", 0)
         self.ids_given = 0
         self.no_ids = ""
         """Why there are no ids, if there are none."""
+        self.spread: list[tuple[int, list[str], list[str], str]] = []
+        """Global variables as the node was told to spread them."""
+        self.no_settings = ""
+        """Why none can be spread, if so."""
         self.confirmed: int | None = None
         """What a majority confirms as committed; None: nobody does."""
         self.positions_asked = 0
@@ -162,6 +169,16 @@ class Cluster:
 
     async def members(self) -> list[dict[str, str]]:
         return [{"Name": "n", "Role": "follower"}, {"Name": "m", "Role": "leader"}]
+
+    async def spread_settings(
+        self, *, term: int, names: Sequence[str], defaults: Sequence[str], user: str
+    ) -> None:
+        if self.no_settings:
+            raise ControlLost(self.no_settings)
+        self.spread.append((term, list(names), list(defaults), user))
+
+    async def settings(self) -> list[dict[str, str]]:
+        return [{"Name": "long_query_time", "Value": "2.000000", "Set_by": "app", "Changed_at": "now"}]
 
     async def take_ids(self, count: int) -> list[int]:
         if self.no_ids:
@@ -231,9 +248,11 @@ class _Position:
 
 
 @asynccontextmanager
-async def cluster(pair: Pair, *, leads: bool = False, bounds: Bounds | None = None) -> AsyncIterator[Cluster]:
+async def cluster(
+    pair: Pair, *, leads: bool = False, bounds: Bounds | None = None, tls: ClientTls | None = None
+) -> AsyncIterator[Cluster]:
     """A proxy before the pair, serving."""
-    stand_in = Cluster(pair, leads=leads, bounds=bounds)
+    stand_in = Cluster(pair, leads=leads, bounds=bounds, tls=tls)
     listening = socket.create_server(("127.0.0.1", 0))
     stand_in.address = listening.getsockname()
     async with trio.open_nursery() as nursery:

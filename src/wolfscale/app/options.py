@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 
+from wolfscale.app.client_tls import TlsOptions
 from wolfscale.logs import LogFormat
 
 
@@ -21,6 +22,7 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
         read_wait: seconds that a read waits for the local MariaDB.
         consistency: how much reads must have seen, unless a session chooses otherwise.
         max_lag: transactions that the local MariaDB may be behind and still serve reads; 0: any number.
+        tls: what clients are offered; None: no TLS.
         log_format: what log lines look like.
         log_level: events below it are dropped.
     """
@@ -35,5 +37,6 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     read_wait: float
     consistency: str
     max_lag: int
+    tls: TlsOptions | None
     log_format: LogFormat
     log_level: int

@@ -11,6 +11,7 @@ import trio
 
 from wolfscale import logs
 from wolfscale.app.backends import open_leader_session
+from wolfscale.app.client_tls import client_tls, prepare, tls_options
 from wolfscale.app.identity import certificate_files
 from wolfscale.app.workers import bind_clients
 from wolfscale.config import Config, find_secret
@@ -35,6 +36,7 @@ def run_proxy(config: Config, listen: str, peers: tuple[str, ...]) -> int:
 
     Raises:
         SecretMissingError: it does not know the cluster's secret.
+        CertificateUnusable: the certificate for clients cannot be used.
         OSError: the address cannot be listened on.
     """
     return trio.run(_run, config, listen, peers)
@@ -107,6 +109,16 @@ class ClusterBackends:
         """What is committed, confirmed by a majority."""
         return await self._present_control().read_position()
 
+    async def spread_settings(
+        self, *, term: int, names: Sequence[str], defaults: Sequence[str], user: str
+    ) -> None:
+        """Told to the followed node, which tells the leader's."""
+        await self._present_control().spread_settings(term=term, names=names, defaults=defaults, user=user)
+
+    async def settings(self) -> list[dict[str, str]]:
+        """As the followed node knows them."""
+        return await self._present_control().settings()
+
     async def take_ids(self, count: int) -> list[int]:
         """New ids of the node that is followed."""
         return await self._present_control().take_ids(count)
@@ -130,7 +142,15 @@ async def _run(config: Config, listen: str, peers: tuple[str, ...]) -> int:
         consistency=Level(config.proxy.consistency),
         max_lag=config.proxy.max_lag,
     )
-    proxy = Listener(backends, bounds=bounds, max_sessions=config.proxy.max_connections)
+    tls = tls_options(config, node=NAME, listen=listen)
+    if tls is not None:
+        prepare(tls, secret, None)
+    proxy = Listener(
+        backends,
+        bounds=bounds,
+        max_sessions=config.proxy.max_connections,
+        tls=client_tls(tls, secret),
+    )
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(backends.watch)

@@ -9,6 +9,7 @@ import trio
 
 from wolfscale import logs
 from wolfscale.app.backends import open_leader_session
+from wolfscale.app.client_tls import client_tls
 from wolfscale.app.options import WorkerOptions
 from wolfscale.node.dialer import Dialer
 from wolfscale.node.tls import CertificateFiles, Credentials
@@ -68,6 +69,7 @@ async def _run(options: WorkerOptions) -> None:
                     max_lag=options.max_lag,
                 ),
                 max_sessions=options.max_connections,
+                tls=client_tls(options.tls, options.secret),
             )
             nursery.start_soon(_report, control, listener.statistics)
             await listener.serve([clients])

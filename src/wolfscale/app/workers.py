@@ -15,6 +15,7 @@ import trio
 
 from wolfscale import logs
 from wolfscale.api.models import ProxyStatus
+from wolfscale.app.client_tls import prepare, tls_options
 from wolfscale.app.ids import NodeIds
 from wolfscale.app.intents import IntentCalls
 from wolfscale.app.options import WorkerOptions
@@ -70,6 +71,9 @@ class Workers:
         intents: where intents go.
         ids: asked for ids.
         questions: asked for what is committed, and for the members.
+
+    Raises:
+        CertificateUnusable: the operator's certificate for clients cannot be used.
     """
 
     def __init__(
@@ -94,6 +98,9 @@ class Workers:
         self._questions = questions
         self._reports: dict[int, dict[str, int]] = {}
         self._past: Counter[str] = Counter()
+        self._tls = tls_options(config, node=config.node.id, listen=config.proxy.bind_address)
+        if self._tls is not None:
+            prepare(self._tls, secret, config.data_dir)
 
     async def run(self) -> None:
         """Keep the workers running until cancelled; then none is left."""
@@ -167,6 +174,7 @@ class Workers:
             read_wait=proxy.read_wait_ms / 1000,
             consistency=proxy.consistency,
             max_lag=proxy.max_lag,
+            tls=self._tls,
             log_format=logs.current_format(),
             log_level=logs.current_level(),
         )

@@ -306,6 +306,26 @@ class ProxyConfig(Section):
         description="How many committed transactions the local server may be behind and still serve reads; "
         "beyond that they run on the leader. 0: any number.",
     )
+    tls: bool = Field(
+        default=True,
+        description="Whether clients are offered TLS (docs/accounts.md). Without `tls_cert` with a "
+        "certificate of the cluster's own; clients trust it by the file `tls-authority.pem` in the data "
+        "directory.",
+    )
+    require_tls: bool = Field(
+        default=False, description="Whether clients that do not use TLS are refused, with error 3159."
+    )
+    tls_cert: AbsolutePath | None = Field(
+        default=None,
+        description="A certificate for MySQL clients (PEM, with the chain up to its authority), read again "
+        "when it changes.",
+    )
+    tls_key: AbsolutePath | None = Field(default=None, description="Its private key (PEM).")
+    tls_names: Annotated[tuple[HostText, ...], Field(strict=False)] = Field(
+        default=(),
+        description="Further names and addresses for the certificate of the cluster's own, beside this "
+        "machine's and the node's.",
+    )
 
 
 class ApiConfig(Section):

@@ -13,7 +13,7 @@ _EXTERNAL_ONLY = ("socket", "data_dir", "systemd_unit", "start_command", "stop_c
 _MANAGED_ONLY = ("buffer_pool_mb", "options", "application_user")
 _COMMANDS = ("start_command", "stop_command", "kill_command")
 _TLS_FILES = ("tls_cert", "tls_key", "tls_ca")
-_API_TLS_FILES = ("tls_cert", "tls_key")
+_SERVER_TLS_FILES = ("tls_cert", "tls_key")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,18 +242,20 @@ def _program(config: Config) -> Iterator[Conflict]:
 
 def _tls(config: Config) -> Iterator[Conflict]:
     yield from _together(config, "cluster", _TLS_FILES)
-    yield from _together(config, "api", _API_TLS_FILES)
-    for key in (*_API_TLS_FILES, "tls_names"):
-        if getattr(config.api, key) and not config.api.tls:
+    for section in ("api", "proxy"):
+        yield from _together(config, section, _SERVER_TLS_FILES)
+        values = getattr(config, section)
+        for key in (*_SERVER_TLS_FILES, "tls_names", "require_tls"):
+            if getattr(values, key, None) and not values.tls:
+                yield Conflict(
+                    key=(section, key), reason="is of no use without tls = true", involves=((section, "tls"),)
+                )
+        if values.tls_names and values.tls_cert is not None:
             yield Conflict(
-                key=("api", key), reason="is of no use without tls = true", involves=(("api", "tls"),)
+                key=(section, "tls_names"),
+                reason="is for the certificate that the cluster makes, and tls_cert is given: keep one",
+                involves=((section, "tls_cert"),),
             )
-    if config.api.tls_names and config.api.tls_cert is not None:
-        yield Conflict(
-            key=("api", "tls_names"),
-            reason="is for the certificate that the cluster makes, and tls_cert is given: keep one",
-            involves=(("api", "tls_cert"),),
-        )
 
 
 def _together(config: Config, section: str, keys: Sequence[str]) -> Iterator[Conflict]:

@@ -53,7 +53,6 @@ async def relay_change_user(
         before.response, user=command.user, collation=command.collation & 0xFF or before.response.collation
     )
     answer = replace(parse_ok(ok, connection.capabilities), session_data=b"")
-    client.next_sequence = packets.next_sequence - 1 & 0xFF
     return (
         replace(before, response=response, sha1_password=sha1),
         build_ok(answer, before.client_capabilities),

@@ -1,9 +1,9 @@
 """A client's log-in: answered by MariaDB itself, watched by the proxy.
 
 The greeting and all that follows is relayed between the client and a real server, so that accounts, hosts,
-locks and error numbers are MariaDB's own. The proxy takes away what it cannot carry yet (TLS, compression),
-asks the server for session tracking, and keeps the proof: with the stored hash it gives SHA1(password), which
-opens the session's other connections.
+locks and error numbers are MariaDB's own. TLS is between client and proxy. The proxy takes away what it
+cannot carry (compression), asks the server for session tracking, and keeps the proof: with the stored hash it
+gives SHA1(password), which opens the session's other connections.
 
 A log-in that proves no password the proxy knows of is refused even when the server accepts it: the proxy sits
 on the server's unix socket, where the plugin unix_socket would take *the proxy's* operating system user for
@@ -31,6 +31,7 @@ from wolfscale.mysql.handshake import (
 from wolfscale.mysql.results import EOF_HEADER, ERROR_HEADER, OK_HEADER, build_error, parse_ok, rewrite_ok
 from wolfscale.mysql.transport import PacketStream
 from wolfscale.proxy.backend import RECEIVE_BYTES, BackendConnection, Backends, Credentials
+from wolfscale.proxy.client_tls import ClientTls, InsecureTransport, secure
 from wolfscale.proxy.errors import BackendUnavailable, ControlLost, ProxyError
 
 ER_ACCESS_DENIED = 1045
@@ -81,13 +82,16 @@ class Proof:
     answer: bytes
 
 
-async def relay_log_in(client: PacketStream, backends: Backends, proxy_header: bytes) -> LoggedIn:
+async def relay_log_in(
+    client: PacketStream, backends: Backends, proxy_header: bytes, tls: ClientTls | None = None
+) -> LoggedIn:
     """Log a client in.
 
     Args:
         client: a fresh connection; nothing has been sent.
         backends: where the servers are.
         proxy_header: the PROXY header with the client's address.
+        tls: what the client is offered; None: nothing.
 
     Raises:
         LogInRefused: the client has been told.
@@ -105,13 +109,7 @@ async def relay_log_in(client: PacketStream, backends: Backends, proxy_header: b
             await client.write(build_error(error.errno, error.sqlstate, error.message), sequence=0)
             raise LogInRefused from error
         offered = greeting.capabilities & ~NOT_RELAYED
-        await client.write(_greeting_for_client(greeting, offered), sequence=0)
-        payload = await client.read()
-        if is_tls_request(payload):
-            raise ProxyError(
-                ER_HANDSHAKE_ERROR, "08S01", "This proxy does not take TLS; connect without it", fatal=True
-            )
-        response = parse_handshake_response(payload)
+        response = await _greet(client, greeting, offered, tls)
         account = backends.views.current.node_account
         if account and response.user.decode(errors="replace") == account:
             raise ProxyError(
@@ -122,7 +120,8 @@ async def relay_log_in(client: PacketStream, backends: Backends, proxy_header: b
             )
         shared = response.capabilities & (offered | Capability.MYSQL | Capability.CONNECT_WITH_DB)
         asked = _with_capabilities(response, shared | Capability.SESSION_TRACK)
-        await server.write(build_handshake_response(asked), sequence=client.next_sequence - 1 & 0xFF)
+        # Each side counts its own packets: under TLS the client is one ahead.
+        await server.write(build_handshake_response(asked))
         proof = Proof(greeting.salt, response.answer)
         ok = await authenticate(client, server, proof)
         sha1 = await verified_password(backends, response.user, proof)
@@ -135,12 +134,11 @@ async def relay_log_in(client: PacketStream, backends: Backends, proxy_header: b
             leader=leader,
             server_version=greeting.server_version,
         )
-        sequence = server.next_sequence - 1 & 0xFF
         try:
             await connection.setup()
         except ServerError as error:
             raise ProxyError(error.errno, error.sqlstate, error.message, fatal=True) from error
-        await client.write(rewrite_ok(ok, asked.capabilities, shared), sequence=sequence)
+        await client.write(rewrite_ok(ok, asked.capabilities, shared))
     except BaseException:
         await server.aclose_forcefully()
         raise
@@ -191,6 +189,26 @@ async def _open(backends: Backends, proxy_header: bytes) -> tuple[trio.abc.Strea
             await views.changes.wait()
 
 
+async def _greet(
+    client: PacketStream, greeting: Greeting, offered: int, tls: ClientTls | None
+) -> HandshakeResponse:
+    """Greet, change to TLS if the client asks for it, and read what it answers."""
+    if tls is not None:
+        offered |= Capability.SSL
+    await client.write(_greeting_for_client(greeting, offered), sequence=0)
+    payload = await client.read()
+    if is_tls_request(payload):
+        if tls is None:
+            raise ProxyError(
+                ER_HANDSHAKE_ERROR, "08S01", "This proxy does not take TLS; connect without it", fatal=True
+            )
+        await secure(client, tls)
+        payload = await client.read()
+    elif tls is not None and tls.required:
+        raise InsecureTransport
+    return parse_handshake_response(payload)
+
+
 def _greeting_for_client(greeting: Greeting, offered: int) -> bytes:
     return build_greeting(
         Greeting(
@@ -226,7 +244,7 @@ async def authenticate(client: PacketStream, server: PacketStream, proof: Proof)
         if header == OK_HEADER:
             return payload
         if header == ERROR_HEADER:
-            await client.write(payload, sequence=server.next_sequence - 1 & 0xFF)
+            await client.write(payload)
             raise LogInRefused
         plugin = parse_auth_switch(payload).plugin if header == EOF_HEADER else "another plugin"
         if plugin != NATIVE_PASSWORD:
@@ -238,9 +256,9 @@ async def authenticate(client: PacketStream, server: PacketStream, proof: Proof)
                 fatal=True,
             )
         proof.salt = parse_auth_switch(payload).salt
-        await client.write(payload, sequence=server.next_sequence - 1 & 0xFF)
+        await client.write(payload)
         proof.answer = await client.read()
-        await server.write(proof.answer, sequence=client.next_sequence - 1 & 0xFF)
+        await server.write(proof.answer)
 
 
 async def verified_password(backends: Backends, user: bytes, proof: Proof) -> bytes | None:

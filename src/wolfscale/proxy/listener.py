@@ -14,6 +14,7 @@ from wolfscale.mysql.results import build_error
 from wolfscale.mysql.transport import PacketStream
 from wolfscale.proxy.backend import RECEIVE_BYTES, Backends
 from wolfscale.proxy.classify import Classifier
+from wolfscale.proxy.client_tls import ClientTls
 from wolfscale.proxy.connections import Bounds
 from wolfscale.proxy.engine import Engine
 from wolfscale.proxy.errors import ProxyError
@@ -45,9 +46,11 @@ class Listener:
         bounds: Bounds | None = None,
         max_sessions: int = MAX_SESSIONS,
         max_log_ins: int = MAX_LOG_INS,
+        tls: ClientTls | None = None,
     ) -> None:
         self.statistics = Statistics()
         self._backends = backends
+        self._tls = tls
         self._bounds = bounds or Bounds()
         self._max_sessions = max_sessions
         self._log_ins = trio.Semaphore(max_log_ins)
@@ -132,7 +135,7 @@ class Listener:
         try:
             with trio.fail_after(self._bounds.log_in_seconds):
                 async with self._log_ins:
-                    logged_in = await relay_log_in(client, self._backends, _proxy_header(stream))
+                    logged_in = await relay_log_in(client, self._backends, _proxy_header(stream), self._tls)
             return Session(
                 client,
                 logged_in,
