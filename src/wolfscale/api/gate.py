@@ -13,6 +13,7 @@ import trio
 from wolfscale import logs
 from wolfscale.api.access import AccessPolicy, Asked, Granted, Preflight, Refused, decide
 from wolfscale.api.origins import Headers
+from wolfscale.api.refusals import RefusalLog
 from wolfscale.api.scopes import is_safe, rule_of
 
 Scope = MutableMapping[str, Any]
@@ -56,6 +57,7 @@ class Gate:
         self._app = app
         self._policy = policy
         self._body_bytes = body_bytes
+        self._refusals = RefusalLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -85,6 +87,7 @@ class Gate:
         if isinstance(decision, Preflight):
             await _send_empty(send, 204, (*decision.headers, *ending))
         else:
+            self._refusals.note(asked, decision)
             await _send_problem(send, decision, ending)
 
     async def _go_on(
