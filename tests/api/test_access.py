@@ -208,6 +208,13 @@ def test_page_of_the_node_itself_may_ask(host: str, origin: str) -> None:
     assert granted(asked("POST", "/query", host=host, origin=origin)).headers == ()
 
 
+def test_own_origin_of_an_https_node_is_https() -> None:
+    for origin, allowed in (("https://db1", True), ("https://db1:443", True), ("http://db1", False)):
+        headers = {"host": ["db1"], "origin": [origin], "authorization": [bearer("admin")]}
+        request = Asked(method="POST", path="/query", scheme="https", peer=REMOTE, headers=headers)
+        assert isinstance(decide(request, POLICY), Granted) == allowed
+
+
 def test_page_of_an_allowed_origin_may_ask_and_read() -> None:
     origin = "https://intranet.example"
     headers = dict(granted(asked(origin=origin), SHARING).headers)
