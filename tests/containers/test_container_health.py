@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import pytest
 
+from wolfscale.certificates import ServerCertificate
 from wolfscale.container.health import check, main
 
 
@@ -39,6 +40,24 @@ def address_file(tmp_path: Path) -> Iterator[Path]:
         yield path
         server.shutdown()
         thread.join()
+
+
+def test_health_over_https_takes_the_certificate_of_the_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Node, "answer", (200, {"healthy": True}))
+    context = ServerCertificate.from_secret(b"a secret of the cluster", "node-1", ["node-1"]).context()
+    path = tmp_path / "health.json"
+    with HTTPServer(("127.0.0.1", 0), Node) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        known = {"enabled": True, "host": "127.0.0.1", "port": server.server_port, "tls": True}
+        path.write_text(json.dumps(known))
+        answer = check(path)
+        server.shutdown()
+        thread.join()
+    assert answer == (True, "can serve clients")
 
 
 @pytest.mark.parametrize(
