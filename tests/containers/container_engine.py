@@ -39,6 +39,7 @@ events_logger = "file"
 static_dir = "{scratch}/libpod"
 tmp_dir = "{scratch}/tmp"
 [network]
+network_backend = "netavark"
 network_config_dir = "{scratch}/networks"
 """
 
