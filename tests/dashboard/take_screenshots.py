@@ -107,6 +107,7 @@ async def play(cluster: DemoCluster, chromium: Chromium, seconds: float) -> None
         killed = await cluster.wait_writable()
         cluster.kill(killed, Part.BOTH)
         leader = await cluster.wait_writable(other_than=killed)
+        [other] = {*cluster.numbers} - {killed, leader}
         await trio.sleep(5)
         cluster.launch(killed)
         await cluster.wait_for(serving(*cluster.numbers), "all nodes to serve")
@@ -115,7 +116,7 @@ async def play(cluster: DemoCluster, chromium: Chromium, seconds: float) -> None
             await open_dashboard(page, cluster, leader)
             await take(page, "dashboard-light.png")
         async with chromium.open_page(width=390, height=1150, scale=1.5, touch=True) as page:
-            await open_dashboard(page, cluster, killed)
+            await open_dashboard(page, cluster, other)
             await take(page, "dashboard-phone.png")
         cluster.kill(killed, Part.BOTH)
         async with chromium.open_page(height=HEIGHT, dark=True) as page:

@@ -178,7 +178,7 @@ def connection_help(plan: ClusterPlan) -> str:
     for node in plan.nodes:
         lines += [
             "",
-            f"  {node.name}   {node.endpoint}/status   {node.log_path}",
+            f"  {node.name}   {node.endpoint}/ (dashboard, /status, /docs)   {node.log_path}",
             f"    mariadb -h {LOOPBACK} -P {node.mysql_port} -u {ACCOUNT} -p{PASSWORD} {DATABASE}",
             f"    mysql+pymysql://{ACCOUNT}:{PASSWORD}@{LOOPBACK}:{node.mysql_port}/{DATABASE}",
         ]

@@ -76,7 +76,7 @@ class Chromium:
                 stderr=log,
                 pass_fds=(commands_in, answers_out),
                 start_new_session=True,
-                env={**os.environ, "HOME": str(self._directory)},
+                env={**os.environ, "HOME": str(self._directory), "TMPDIR": str(self._directory)},
             )
         os.close(commands_in)
         os.close(answers_out)

@@ -13,6 +13,7 @@ const PIXELS_A_MINUTE_LABEL = 46;
 const PIXELS_A_SECOND_LABEL = 76;
 const PAGE_SECONDS = 30;
 const FLAG_WIDTH = 58;
+const LABEL_WIDTH = 32;
 const UNKNOWN = "–";
 
 export class LinePlot {
@@ -21,6 +22,7 @@ export class LinePlot {
   #axes = svg("g", { class: "axes" });
   #lines;
   #cursorLine = svg("line", { y1: TOP, y2: HEIGHT - BOTTOM });
+  #times = [];
   #picture;
   #values;
   #flag = svg("rect", { y: HEIGHT - BOTTOM, width: FLAG_WIDTH, height: BOTTOM, rx: 3 });
@@ -117,11 +119,12 @@ export class LinePlot {
     const label = withSeconds(times) ? clock : shortClock;
     // A label at the very edge would be cut off.
     const inside = times.filter((time) => xOfTime(time) < width - PIXELS_A_MINUTE_LABEL / 2);
+    this.#times = inside.map((time) => svg("text", { x: xOfTime(time), y: HEIGHT - 4, "text-anchor": "middle" }, label(time)));
     this.#axes.replaceChildren(
       ...ticks.map((tick) => svg("line", { x1: LEFT, x2: right, y1: y(tick), y2: y(tick), class: tick ? "grid" : "base" })),
       ...ticks.map((tick) => svg("text", { x: LEFT - 7, y: y(tick) + 4, "text-anchor": "end" }, this.#options.format(tick))),
       ...inside.map((time) => svg("line", { x1: xOfTime(time), x2: xOfTime(time), y1: y(0), y2: y(0) + 4, class: "base" })),
-      ...inside.map((time) => svg("text", { x: xOfTime(time), y: HEIGHT - 4, "text-anchor": "middle" }, label(time))),
+      ...this.#times,
     );
   }
 
@@ -143,6 +146,10 @@ export class LinePlot {
     setAttribute(this.#flag, "x", (middle - FLAG_WIDTH / 2).toFixed(1));
     setAttribute(this.#time, "x", middle.toFixed(1));
     setAttribute(this.#cursor, "visibility", view.cursor === null ? "hidden" : null);
+    for (const text of this.#times) {
+      const covered = Math.abs(text.getAttribute("x") - middle) < (FLAG_WIDTH + LABEL_WIDTH) / 2;
+      setAttribute(text, "visibility", covered && view.cursor !== null ? "hidden" : null);
+    }
     this.#describe(time, back, view);
   }
 

@@ -15,8 +15,8 @@ const PLOTS = [
     axis: { least: 10, integer: true },
   },
   {
-    title: "Commit latency, by the leader",
-    unit: "milliseconds",
+    title: "Commit latency",
+    unit: "until a majority holds it",
     series: [
       { key: "commit_p50_ms", label: "median" },
       { key: "commit_p99_ms", label: "99th percentile" },
