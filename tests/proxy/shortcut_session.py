@@ -54,7 +54,7 @@ class Following:
 
     def begin(self, connection: BackendConnection, statement: Statement, command: int) -> None:
         """Have a command of any kind under way, as if it had been let through."""
-        self.shortcut._begin(command, statement, connection)
+        self.shortcut.begin(command, statement, connection)
 
     async def run(self, *_: object) -> None:
         """Nothing here is waited for."""

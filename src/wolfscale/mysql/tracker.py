@@ -31,6 +31,7 @@ _FIELDS = 5  # COM_FIELD_LIST: definitions up to an end
 _PREPARE = 6
 _TEXT = 7  # COM_STATISTICS
 _AUTHENTICATION = 8  # COM_CHANGE_USER: OK, ERR, or a dialogue
+_ENDLESS = 9  # a dump; never a tracker's state
 
 _MORE_RESULTS = int(Status.MORE_RESULTS_EXISTS)
 _CURSOR_EXISTS = int(Status.CURSOR_EXISTS)
@@ -45,11 +46,13 @@ _FIRST_STATES: dict[int, int] = {
     Command.FIELD_LIST: _FIELDS,
     Command.STATISTICS: _TEXT,
     Command.CHANGE_USER: _AUTHENTICATION,
+    Command.BINLOG_DUMP: _ENDLESS,
+    Command.BINLOG_DUMP_GTID: _ENDLESS,
+    Command.TABLE_DUMP: _ENDLESS,
 }
 _RUN_ROWS = 8
 """Rows ahead at which one of the same length is looked for before a run of them is."""
 
-_ENDLESS = frozenset((Command.BINLOG_DUMP, Command.BINLOG_DUMP_GTID, Command.TABLE_DUMP))
 
 
 LONGEST_HEAD_BYTES = 2048
@@ -173,11 +176,12 @@ class ResponseTracker:
         Raises:
             LocalProtocolError: the last response has not ended, or this command's never ends.
         """
-        if not self.done:
+        if self._state or self._skip or self._continued:
             raise LocalProtocolError("a command was begun before the response to the last one ended")
-        if command in _ENDLESS:
+        state = _FIRST_STATES.get(command, _FIRST)
+        if state == _ENDLESS:
             raise LocalProtocolError(f"the response to command 0x{command:02x} has no end to look for")
-        self._state = _FIRST_STATES.get(command, _FIRST)
+        self._state = state
         self._head = head
         self.warnings = 0
         self.affected_rows = 0

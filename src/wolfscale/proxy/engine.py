@@ -295,8 +295,10 @@ class Lane:
                 return
             if size < end or size < 4:
                 break
-            self._inbound = data[end:]
-            command = data if size == end else data[:end]
+            if size == end:
+                self._inbound, command = b"", data
+            else:
+                self._inbound, command = data[end:], data[:end]
             verdict = self._shortcut.request(command)
             if verdict is SEND:
                 self._command = command

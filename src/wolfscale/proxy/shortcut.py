@@ -192,10 +192,11 @@ class Shortcut:
                 return SLOW
             data = executed
         self.data = data
-        self._begin(code, statement, connection)
+        self.begin(code, statement, connection)
         return SEND
 
-    def _begin(self, code: int, statement: Statement, connection: BackendConnection) -> None:
+    def begin(self, code: int, statement: Statement, connection: BackendConnection) -> None:
+        """A command is sent: its response is followed from now on."""
         self.command = code
         self.statement = statement
         self.connection = connection
