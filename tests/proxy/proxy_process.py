@@ -50,6 +50,14 @@ class OneServer:
     async def take_ids(self, count: int) -> list[int]:
         return list(range(count))
 
+    async def spread_settings(
+        self, *, term: int, names: Sequence[str], defaults: Sequence[str], user: str
+    ) -> None:
+        pass
+
+    async def settings(self) -> Sequence[Mapping[str, str]]:
+        return []
+
 
 async def main(path: str) -> None:
     listening = socket.create_server(("127.0.0.1", 0), backlog=1000)

@@ -37,7 +37,7 @@ PLAIN_READS = (
     "SELECT ROW_NUMBER() OVER (PARTITION BY a ORDER BY b) FROM t",
     "SELECT CASE a WHEN 1 THEN 'x' ELSE IF(b, c, d) END FROM t",
     "SELECT UUID(), RAND(), NOW(6), SLEEP(0), USER(), DATABASE(), VERSION(), CONNECTION_ID()",
-    "SELECT @@version, @@session.sql_mode, @@GLOBAL.lower_case_table_names",
+    "SELECT @@version, @@session.sql_mode, @@lower_case_table_names",
     "SELECT 'SELECT 1 INTO OUTFILE', \"x -- y\", '/*! z */'",
     "SELECT 1 -- a comment; DROP TABLE t",
     "SELECT /* FOR UPDATE */ 1 # INTO OUTFILE",

@@ -173,13 +173,18 @@ async def test_refused_statements_never_reach_a_server(servers: Pair, leads: boo
                     "SET /*!50000 @@session.*/sql_log_bin = 0",
                     "STOP SLAVE",
                     "KILL 1",
+                    "SET GLOBAL event_scheduler = OFF",
                     "PREPARE s FROM 'RESET MASTER'",
                 ):
                     with pytest.raises(pymysql.err.MySQLError) as refused:
                         rows(connection, sql)
                     assert "WolfScale" in str(refused.value)
                 rows(connection, "SET @q = 'SET sql_log_bin = 0'")
-                for sql in ("PREPARE s FROM @q", "EXECUTE IMMEDIATE CONCAT('RESET ', 'MASTER')"):
+                for sql in (
+                    "PREPARE s FROM @q",
+                    "EXECUTE IMMEDIATE CONCAT('RESET ', 'MASTER')",
+                    "EXECUTE IMMEDIATE CONCAT('SET GLOBAL ', 'long_query_time = 1')",
+                ):
                     with pytest.raises(pymysql.err.MySQLError) as refused:
                         rows(connection, sql)
                     assert "WolfScale" in str(refused.value)

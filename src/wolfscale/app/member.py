@@ -25,6 +25,7 @@ from wolfscale.app.cluster import NodeCluster
 from wolfscale.app.database import build_server
 from wolfscale.app.founding import check_not_founded_before, keep_note
 from wolfscale.app.gateway import Gateway
+from wolfscale.app.global_settings import GlobalSettingCalls
 from wolfscale.app.http_access import http_options
 from wolfscale.app.identity import certificate_files, cluster_secret, lock_data_directory, node_account
 from wolfscale.app.ids import NodeIds, NodePlace
@@ -250,6 +251,7 @@ class _Member:
                     publisher=publisher,
                     database=parts.database,
                     intents=intents,
+                    settings=GlobalSettingCalls(node, parts.lifecycle),
                     ids=self._ids,
                     questions=NodeQuestions(self._status.status, self._gateway.confirmed_sequence),
                 )

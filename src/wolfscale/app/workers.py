@@ -17,6 +17,7 @@ from wolfscale import logs
 from wolfscale.api.models import ProxyStatus
 from wolfscale.app.client_tls import prepare, tls_options
 from wolfscale.app.ids import NodeIds
+from wolfscale.app.global_settings import GlobalSettingCalls
 from wolfscale.app.intents import IntentCalls
 from wolfscale.app.options import WorkerOptions
 from wolfscale.app.questions import NodeQuestions
@@ -70,6 +71,7 @@ class Workers:
         database: asked for password hashes.
         intents: where intents go.
         ids: asked for ids.
+        settings: where global variables go.
         questions: asked for what is committed, and for the members.
 
     Raises:
@@ -86,6 +88,7 @@ class Workers:
         database: Database,
         intents: IntentCalls,
         ids: NodeIds,
+        settings: GlobalSettingCalls,
         questions: NodeQuestions,
     ) -> None:
         self._config = config
@@ -95,6 +98,7 @@ class Workers:
         self._database = database
         self._intents = intents
         self._ids = ids
+        self._settings = settings
         self._questions = questions
         self._reports: dict[int, dict[str, int]] = {}
         self._past: Counter[str] = Counter()
@@ -203,6 +207,15 @@ class Workers:
             case "read_position":
                 return await self._questions.read_position()
             case "members":
+            case "spread_settings":
+                await self._settings.spread(
+                    term=int(arguments["term"]),
+                    names=arguments["names"],
+                    defaults=arguments["defaults"],
+                    user=str(arguments["user"]),
+                )
+            case "settings":
+                return await self._settings.listed()
                 return self._questions.members()
             case "intent_begin":
                 await self._intents.begin(int(arguments["connection_id"]))

@@ -99,6 +99,30 @@ class Backends(Protocol):
         Raises:
             ControlLost: there are none now; says why.
         """
+    async def spread_settings(
+        self, *, term: int, names: Sequence[str], defaults: Sequence[str], user: str
+    ) -> None:
+        """Give the leader's values of global variables to every node, now and at each later start.
+
+        Args:
+            term: in which the leader's MariaDB has taken them.
+            names: variables that have got a value.
+            defaults: variables that shall be as each server's own configuration says again.
+            user: who has set them.
+
+        Raises:
+            ControlLost: it is not known that the cluster keeps them.
+        """
+        ...
+
+    async def settings(self) -> Sequence[Mapping[str, str]]:
+        """The global variables that clients have set for the cluster, one row each: column names to text.
+
+        Raises:
+            ControlLost: the node cannot tell.
+        """
+        ...
+
         ...
 
 

@@ -1,8 +1,8 @@
 """The stream between a proxy worker and its node: views one way, requests and replies the other.
 
 Frames are a length (4 bytes, big endian) and a msgpack message. The node pushes a view at once and whenever
-it has changed, newest wins; the worker asks `password_hashes`, `intent_begin`, `intent_end` and `ids`. A
-stream that ends is the worker's end too: without a node it knows nothing.
+it has changed, newest wins; the worker asks what `ControlClient` has methods for. A stream that ends is the
+worker's end too: without a node it knows nothing.
 """
 
 import itertools
@@ -185,6 +185,19 @@ class ControlClient:
     async def members(self) -> list[dict[str, str]]:
         """The cluster's members, one row each: column names to text."""
         result = await self.request("members")
+        return [{str(name): str(value) for name, value in row.items()} for row in result]
+
+    async def spread_settings(
+        self, *, term: int, names: Sequence[str], defaults: Sequence[str], user: str
+    ) -> None:
+        """Give the leader's values of global variables to every node; see `Backends.spread_settings`."""
+        await self.request(
+            "spread_settings", term=term, names=list(names), defaults=list(defaults), user=user
+        )
+
+    async def settings(self) -> list[dict[str, str]]:
+        """The global variables that clients have set for the cluster, one row each."""
+        result = await self.request("settings")
         return [{str(name): str(value) for name, value in row.items()} for row in result]
 
     async def read_position(self) -> int:

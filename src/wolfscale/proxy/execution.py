@@ -19,9 +19,11 @@ from wolfscale.proxy.backend import BackendConnection, Backends
 from wolfscale.proxy.connections import Bounds, Connections
 from wolfscale.proxy.consistency import Level, SessionConsistency, sequence_of
 from wolfscale.proxy.errors import ControlLost, NoLeader, OutcomeUnknown, ProxyError
+from wolfscale.proxy.global_variables import is_default, variable_name
 from wolfscale.proxy.memory import SessionMemory
 from wolfscale.proxy.relay import ClientGone, PartlySent, Rewriter, is_lone_ok, relay_response
 from wolfscale.proxy.router import SessionFacts, Target, route
+from wolfscale.proxy.settings import Scope
 from wolfscale.proxy.state import SessionState, is_leader_only
 from wolfscale.proxy.statement import Effect, Kind, Statement
 from wolfscale.proxy.statistics import Statistics
@@ -494,6 +496,8 @@ class Executor:
         gtid = tracker.gtid
         if error is None or statement.effects & Effect.PERHAPS_TEMPORARY_TABLES:
             await self.memory.on_statement(writer, statement, sql)
+        if statement.sets_globals and (error is None or not statement.one_result):
+            await self._spread_globals(writer, statement, sent=sent)
         if gtid is None and statement.may_write and status & _STATE_CHANGED and error is None:
             # A response with rows has no room for it; the flag says that something changed.
             gtid = await self._ask_gtid(writer)
@@ -507,6 +511,27 @@ class Executor:
         self.consistency.on_written(sequence)
         if not statement.one_result:
             self.consistency.on_leader_read(self._views.current.committed_sequence)
+
+    async def _spread_globals(self, writer: BackendConnection, statement: Statement, *, sent: bool) -> None:
+        """The leader's MariaDB has taken global variables: the other nodes get its values of them."""
+        globals_set = [item for item in statement.assignments if item.scope is Scope.GLOBAL]
+        names = [variable_name(item) for item in globals_set if not is_default(item)]
+        try:
+            await self._backends.spread_settings(
+                term=writer.term,
+                names=names,
+                defaults=[variable_name(item) for item in globals_set if is_default(item)],
+                user=self.connections.credentials.response.user.decode("utf-8", "replace"),
+            )
+        except ControlLost as error:
+            if sent:
+                raise PartlySent from error
+            raise ProxyError(
+                ER_NO_MAJORITY,
+                "HY000",
+                f"The leader's MariaDB has taken the setting, but the cluster has perhaps not ({error}): run "
+                "the statement again",
+            ) from error
 
     async def _wait_committed(self, sequence: int, term: int, *, sent: bool) -> None:
         views = self._views

@@ -67,7 +67,9 @@ def _combine(judged: list[Statement], tokens: Tokens, mode: LexerMode, node_acco
         effects |= statement.effects
     refusal = next((statement.refusal for statement in judged if statement.refusal is not None), None)
     assignments = tuple(item for statement in judged for item in statement.assignments)
-    if refusal is None and any("SQL_MODE" in item.name for item in assignments):
+    if refusal is None and any(
+        "SQL_MODE" in item.name and item.scope is not Scope.GLOBAL for item in assignments
+    ):
         # A mode set by the first statement changes how the server reads the second.
         refusal = _other_mode_refusal(tokens.text, mode, node_account)
     if refusal is None and any(statement.source is not None for statement in judged):
@@ -285,6 +287,15 @@ def _judge_assignments(assignments: tuple[Assignment, ...]) -> Statement:
             effects |= Effect.TRACKING
         effects |= _expression_effects(assignment.tokens) & Effect.USER_LOCKS
     constant = all(assignment.constant for assignment in assignments)
+    if Scope.GLOBAL in scopes:
+        # What is refused depends on a value, so the next such text is looked at again.
+        return _other(
+            "sets global variables, on every node",
+            assignments=assignments,
+            effects=effects,
+            may_write=not constant,
+            cacheable=False,
+        )
     if scopes <= _SHARED_SCOPES and constant:
         return Statement(
             kind=Kind.SETTINGS, reason="sets session variables", assignments=assignments, effects=effects

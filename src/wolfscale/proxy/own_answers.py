@@ -1,6 +1,6 @@
 """The answers to statements that are addressed to the proxy (`own_statements`), as rows of text."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from wolfscale.proxy.backend import Backends
 from wolfscale.proxy.classify import Classifier
@@ -9,7 +9,14 @@ from wolfscale.proxy.consistency import Level
 from wolfscale.proxy.errors import ControlLost, ProxyError
 from wolfscale.proxy.execution import Executor
 from wolfscale.proxy.generated_ids import id_template
-from wolfscale.proxy.own_statements import Explain, ShowLevel, ShowMembers, ShowStatus, is_like
+from wolfscale.proxy.own_statements import (
+    Explain,
+    ShowLevel,
+    ShowMembers,
+    ShowSettings,
+    ShowStatus,
+    is_like,
+)
 from wolfscale.proxy.router import Target, route
 from wolfscale.proxy.statement import Kind, Statement
 from wolfscale.proxy.statistics import Statistics
@@ -46,7 +53,7 @@ class OwnAnswers:
         self._statistics = statistics
         self._bounds = bounds
 
-    async def answer(self, own: Explain | ShowStatus | ShowMembers | ShowLevel) -> Rows:
+    async def answer(self, own: Explain | ShowStatus | ShowMembers | ShowSettings | ShowLevel) -> Rows:
         """What was asked for.
 
         Raises:
@@ -59,7 +66,10 @@ class OwnAnswers:
                 rows = [row for row in self._status() if pattern is None or is_like(row[0], pattern)]
                 return ("Variable_name", "Value"), rows
             case ShowMembers():
-                return await self._members()
+                return await _table(("Name",), self._backends.members, "who is in the cluster")
+            case ShowSettings():
+                columns = ("Name", "Value", "Set_by", "Changed_at")
+                return await _table(columns, self._backends.settings, "what is set for the cluster")
             case ShowLevel(column):
                 return (column,), [(self._executor.consistency.level.value,)]
 
@@ -128,12 +138,18 @@ class OwnAnswers:
         counters = {f"Wolfscale_{name}": value for name, value in self._statistics.as_dict().items()}
         return [(name, str(value)) for name, value in (facts | counters).items()]
 
-    async def _members(self) -> Rows:
-        try:
-            members = await self._backends.members()
-        except ControlLost as error:
-            raise ProxyError(
-                ER_UNKNOWN_ERROR, "HY000", f"The node cannot tell who is in the cluster: {error}"
-            ) from error
-        columns = list(members[0]) if members else ["Name"]
-        return columns, [[member.get(column, "") for column in columns] for member in members]
+
+async def _table(
+    columns: Sequence[str], ask: Callable[[], Awaitable[Sequence[Mapping[str, str]]]], what: str
+) -> Rows:
+    """What the node tells, under its own column names, or these when it has no row.
+
+    Raises:
+        ProxyError: it cannot tell.
+    """
+    try:
+        told = await ask()
+    except ControlLost as error:
+        raise ProxyError(ER_UNKNOWN_ERROR, "HY000", f"The node cannot tell {what}: {error}") from error
+    names = list(told[0]) if told else list(columns)
+    return names, [[row.get(name, "") for name in names] for row in told]

@@ -3,6 +3,7 @@
     WOLFSCALE EXPLAIN <statement>            where it would run, and why
     SHOW WOLFSCALE STATUS [LIKE '<pattern>'] what this session, this node and its proxy know
     SHOW WOLFSCALE MEMBERS                   the cluster's members
+    SHOW WOLFSCALE SETTINGS                  the global variables that clients have set for the cluster
     SET [SESSION] wolfscale_consistency = session | eventual | strong | leader | DEFAULT
     SELECT @@wolfscale_consistency
 
@@ -49,6 +50,11 @@ class ShowMembers:
 
 
 @dataclass(frozen=True, slots=True)
+class ShowSettings:
+    """The global variables that clients have set for the cluster."""
+
+
+@dataclass(frozen=True, slots=True)
 class Choose:
     """The session's level from now on; None: the configured one."""
 
@@ -73,7 +79,7 @@ class Hint:
     level: Level
 
 
-Own = Explain | ShowStatus | ShowMembers | Choose | ShowLevel | Hint
+Own = Explain | ShowStatus | ShowMembers | ShowSettings | Choose | ShowLevel | Hint
 
 
 def mentions_own(sql: bytes) -> bool:
@@ -108,13 +114,17 @@ def own_statement(sql: bytes, mode: LexerMode) -> Own | None:
 def _show(tokens: Sequence[Token]) -> Own:
     if starts_with(tokens, ("MEMBERS",)) and len(tokens) == 1:
         return ShowMembers()
+    if starts_with(tokens, ("SETTINGS",)) and len(tokens) == 1:
+        return ShowSettings()
     if starts_with(tokens, ("STATUS",)):
         if len(tokens) == 1:
             return ShowStatus(None)
         if len(tokens) == 3 and tokens[1].word == "LIKE" and tokens[2].kind is TokenKind.STRING:
             return ShowStatus(tokens[2].value)
     raise ProxyError(
-        ER_NOT_SUPPORTED, "42000", "Use SHOW WOLFSCALE STATUS [LIKE 'pattern'] or SHOW WOLFSCALE MEMBERS"
+        ER_NOT_SUPPORTED,
+        "42000",
+        "Use SHOW WOLFSCALE STATUS [LIKE 'pattern'], SHOW WOLFSCALE MEMBERS or SHOW WOLFSCALE SETTINGS",
     )
 
 

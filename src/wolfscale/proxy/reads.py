@@ -203,6 +203,9 @@ def _check_variable(tokens: Sequence[Token], number: int) -> bool:
     words = [token.name or token.word for token in tokens[number + 1 : number + 4]]
     if len(words) == 3 and words[1] == "." and words[0] in ("GLOBAL", "SESSION", "LOCAL"):
         name = words[2]
+        if words[0] == "GLOBAL":
+            # A node has a new value a moment after the leader.
+            raise _NotPlain("reads a global variable, which the leader has first")
     else:
         name = words[0] if words else ""
     if name in PREVIOUS_STATEMENT_VARIABLES:

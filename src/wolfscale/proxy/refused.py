@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from wolfscale.proxy.errors import RefusedStatement
+from wolfscale.proxy.global_variables import NESTED, why_not_global
 from wolfscale.proxy.lexer import LexerMode, Token, TokenKind, tokenize
 from wolfscale.proxy.settings import Assignment, Scope, parse_assignments, split_list
 
@@ -44,11 +45,7 @@ _KILL = Refusal(
 )
 _NODE_ACCOUNT = Refusal("that account belongs to the node itself; it is changed in the node's configuration")
 _PLUGIN = Refusal("plugins do not replicate; load them in the configuration of every node's MariaDB")
-_GLOBAL = Refusal(
-    "SET GLOBAL changes one server only and would be lost with the next leader; set it in the configuration "
-    "of every node's MariaDB",
-    ER_NOT_SUPPORTED_YET,
-)
+NESTED_GLOBAL = Refusal(NESTED, ER_NOT_SUPPORTED_YET)
 
 REFUSED_STATEMENTS: tuple[tuple[tuple[str, ...], Refusal], ...] = (
     (("CHANGE", "MASTER"), _REPLICATION),
@@ -140,18 +137,19 @@ def starts_with(tokens: Sequence[Token], words: Sequence[str]) -> bool:
     )
 
 
-def refusal_of(tokens: Sequence[Token], node_account: str = "") -> Refusal | None:
+def refusal_of(tokens: Sequence[Token], node_account: str = "", *, nested: bool = False) -> Refusal | None:
     """Why a single statement is refused; None when it may pass.
 
     Args:
         tokens: the statement's, without the semicolon.
         node_account: the name of the node's own account on its MariaDB, "" when there is none.
+        nested: it is inside another, so that the proxy does not see when it runs.
     """
     for words, refusal in REFUSED_STATEMENTS:
         if starts_with(tokens, words) and not _is_harmless(tokens, words):
             return refusal
     if starts_with(tokens, ("SET",)):
-        return _set_refusal(tokens[1:], node_account)
+        return _set_refusal(tokens[1:], node_account, nested=nested)
     if starts_with(tokens, ("PREPARE",)) or starts_with(tokens, ("EXECUTE", "IMMEDIATE")):
         return _literal_refusal(tokens, node_account)
     if node_account and any(starts_with(tokens, head) for head in _ACCOUNT_HEADS):
@@ -187,7 +185,7 @@ def compound_refusal(tokens: Sequence[Token], node_account: str = "") -> Refusal
             ),
             len(tokens),
         )
-        refusal = refusal_of(tokens[start:end], node_account)
+        refusal = refusal_of(tokens[start:end], node_account, nested=True)
         if refusal is not None:
             return refusal
     return None
@@ -221,36 +219,39 @@ def _statement_starts(tokens: Sequence[Token]) -> Iterator[int]:
             yield number + 1
 
 
-def _set_refusal(tokens: Sequence[Token], node_account: str) -> Refusal | None:
+def _set_refusal(tokens: Sequence[Token], node_account: str, *, nested: bool) -> Refusal | None:
     if starts_with(tokens, ("STATEMENT",)):
         split = next((number for number, token in enumerate(tokens) if token.word == "FOR"), len(tokens))
-        return _assignments_refusal(tokens[1:split], node_account) or refusal_of(
-            tokens[split + 1 :], node_account
+        return _assignments_refusal(tokens[1:split], node_account, nested=True) or refusal_of(
+            tokens[split + 1 :], node_account, nested=True
         )
-    return _assignments_refusal(tokens, node_account)
+    return _assignments_refusal(tokens, node_account, nested=nested)
 
 
-def _assignments_refusal(tokens: Sequence[Token], node_account: str) -> Refusal | None:
+def _assignments_refusal(tokens: Sequence[Token], node_account: str, *, nested: bool) -> Refusal | None:
     assignments = parse_assignments(tokens)
     if assignments is None:
         # The server will not understand it either; if it does, no refused name may be among it.
         for item in split_list(tokens):
             for token in item:
-                refusal = _refused_variable(token.name)
+                refusal = NESTED_GLOBAL if token.name == "GLOBAL" else _refused_variable(token.name)
                 if refusal is not None:
                     return refusal
         return None
-    refusals = (_assignment_refusal(assignment, node_account) for assignment in assignments)
+    refusals = (_assignment_refusal(item, node_account, nested=nested) for item in assignments)
     return next((refusal for refusal in refusals if refusal is not None), None)
 
 
-def _assignment_refusal(assignment: Assignment, node_account: str) -> Refusal | None:
+def _assignment_refusal(assignment: Assignment, node_account: str, *, nested: bool) -> Refusal | None:
     if assignment.scope in (Scope.SESSION, Scope.GLOBAL):
         refusal = _refused_variable(assignment.name)
         if refusal is not None:
             return refusal
     if assignment.scope is Scope.GLOBAL:
-        return _GLOBAL
+        reason = why_not_global(assignment)
+        if reason is not None:
+            return Refusal(reason)
+        return NESTED_GLOBAL if nested else None
     if assignment.scope is Scope.ACCOUNT and node_account and _names_account(assignment.tokens, node_account):
         return _NODE_ACCOUNT
     return None

@@ -25,7 +25,7 @@ from wolfscale.proxy.lexer import tokenize
 from wolfscale.proxy.own_answers import OwnAnswers
 from wolfscale.proxy.own_statements import Choose, Hint, mentions_own, own_statement
 from wolfscale.proxy.prepared import ER_UNSUPPORTED_PS, PreparedStatements
-from wolfscale.proxy.refused import ER_NOT_SUPPORTED_YET, REFUSED_STATEMENTS
+from wolfscale.proxy.refused import ER_NOT_SUPPORTED_YET, NESTED_GLOBAL, REFUSED_STATEMENTS
 from wolfscale.proxy.relay import ClientGone, PartlySent
 from wolfscale.proxy.router import SessionFacts
 from wolfscale.proxy.shortcut import Shortcut
@@ -328,9 +328,10 @@ class Session:
                 "42000",
                 "The proxy does not run a prepared statement that prepares another from an expression",
             )
-        if inner.refusal is not None:
+        refusal = NESTED_GLOBAL if inner.sets_globals else inner.refusal
+        if refusal is not None:
             self._statistics.refused_statements += 1
-            raise inner.refusal.error()
+            raise refusal.error()
         literal = b" CONVERT(x'" + text.hex().encode() + b"' USING utf8mb4) "
         runs = not statement.effects & Effect.NAMED_STATEMENTS
         judged = Statement(

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum, IntFlag, auto
 
 from wolfscale.mysql.tracker import ResultHead
+from wolfscale.proxy.global_variables import sets_globals
 from wolfscale.proxy.refused import Refusal
 from wolfscale.proxy.settings import Assignment
 
@@ -63,6 +64,7 @@ class Statement:
         one_result: whether it answers with one result only.
         cacheable: whether statements that differ in literals only are classified alike.
         rollback: whether it is a plain ROLLBACK.
+        sets_globals: whether it sets global variables, which the other nodes must be told.
         plain: whether it needs nothing on the leader but to be sent, and leaves nothing behind.
         head: what its results began with last; of no meaning to what it is.
         source: of PREPARE and EXECUTE IMMEDIATE: where in the text the expression that gives the statement
@@ -81,6 +83,7 @@ class Statement:
     cacheable: bool = True
     rollback: bool = False
     source: tuple[int, int] | None = None
+    sets_globals: bool = field(init=False)
     plain: bool = field(init=False)
     head: ResultHead = field(init=False, repr=False, compare=False, default_factory=ResultHead)
 
@@ -94,3 +97,4 @@ class Statement:
             and self.source is None
         )
         object.__setattr__(self, "plain", plain)
+        object.__setattr__(self, "sets_globals", sets_globals(self.assignments))

@@ -89,6 +89,16 @@ class ControlledBackends:
         return await self.control.read_position()
 
     async def take_ids(self, count: int) -> list[int]:
+    async def spread_settings(
+        self, *, term: int, names: Sequence[str], defaults: Sequence[str], user: str
+    ) -> None:
+        """Told to the node."""
+        await self.control.spread_settings(term=term, names=names, defaults=defaults, user=user)
+
+    async def settings(self) -> list[dict[str, str]]:
+        """Asked of the node."""
+        return await self.control.settings()
+
         """Asked of the node."""
         return await self.control.take_ids(count)
 

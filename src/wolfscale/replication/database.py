@@ -39,7 +39,8 @@ _WAITING_FOR_GTID = "Waiting in MASTER_GTID_WAIT"
 _SESSION = (
     "SET SESSION sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', wait_timeout=31536000, "
     "max_statement_time=0, character_set_client=utf8mb4, character_set_results=utf8mb4, "
-    "collation_connection=utf8mb4_general_ci, time_zone='+00:00', autocommit=1"
+    "collation_connection=utf8mb4_general_ci, time_zone='+00:00', autocommit=1, completion_type=0, "
+    "sql_safe_updates=0, sql_select_limit=18446744073709551615"
 )
 
 

@@ -27,6 +27,7 @@ from wolfscale.replication.errors import WritebackLost
 from wolfscale.replication.evidence import CommittedLog
 from wolfscale.replication.feed import Feed
 from wolfscale.replication.filesystem import describe_fault
+from wolfscale.replication.global_settings import GlobalSettings
 from wolfscale.replication.intents import IntentMarks
 from wolfscale.replication.last_resort import Judgement, best_placed, judge, replay_tolerantly
 from wolfscale.replication.notice import CloneProgress, Doubt, MemberNotice
@@ -53,6 +54,7 @@ from wolfscale.replication.surroundings import Surroundings
 log = logs.logger(__name__)
 
 PUBLISH_SECONDS = 1.0
+SETTINGS_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 REPEATED_FAILURE_SECONDS = 10.0
 STARTS_BEFORE_CLONE = 3
@@ -63,6 +65,7 @@ QUORUM_ANSWER_SECONDS = 2.0
 PATIENCE_SECONDS = 10.0
 
 
+_SERVING = frozenset({DatabaseState.REPLICA, DatabaseState.PRIMARY})
 _WITHOUT_SERVICE = frozenset({DatabaseState.STOPPED, DatabaseState.CLONE_NEEDED, DatabaseState.FAILED})
 
 
@@ -100,6 +103,8 @@ class Lifecycle:
         self._feed_login = feed_login
         self.open_intents = OpenIntents(database, intents)
         """What runs on this primary and is no plain transaction."""
+        self.settings = GlobalSettings(database, self.open_intents)
+        """Global variables that clients have set for the cluster."""
         self._around = Surroundings(
             cluster=cluster,
             database=database,
@@ -256,6 +261,7 @@ class Lifecycle:
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._publish_regularly)
+            nursery.start_soon(self._keep_settings)
             while True:
                 step = next_step(self._situation())
                 try:
@@ -343,6 +349,7 @@ class Lifecycle:
             await create_data(self._database, self._records)
         started = trio.current_time()
         recovery = await recover(self._database, self._records, number=self._cluster.number)
+        self.settings.on_start()
         outcome = decide(recovery, self._records.current, CommittedLog(self._cluster.log, complete=False))
         while isinstance(outcome, LogBehind):
             self._become(DatabaseState.RECOVERING, outcome.detail)
@@ -373,6 +380,7 @@ class Lifecycle:
 
     async def _attach(self) -> None:
         """Point the running server at the feed, from its own position."""
+        await self.settings.apply()
         await self._start_replica()
         self._become(DatabaseState.REPLICA)
 
@@ -413,6 +421,7 @@ class Lifecycle:
                 self._tenure = term
                 role = PrimaryRole(self._around, term)
                 await role.promote(nursery)
+                await self.settings.apply()
                 self._settler = role.settler
                 self._writable_term = term
                 self._become(DatabaseState.PRIMARY)
@@ -540,11 +549,13 @@ class Lifecycle:
         self._become(DatabaseState.RECOVERING, "replaying what may have been half done")
         until = self.committed_sequence
         await recover(self._database, self._records, number=self._cluster.number)
+        self.settings.on_start()
         index = self._cluster.log.find_sequence(position.sequence) if position else None
         await settle_recovery(self._database, self._records, Position(gtid=position, index=index or 0))
         await self._start_replica()
         async with self._as_replica(watch=False):
             await replay_tolerantly(self._database, self._cluster.log, until)
+        await self.settings.apply()
         self._clone_needed = None
         self._become(DatabaseState.REPLICA)
 
@@ -587,6 +598,18 @@ class Lifecycle:
     async def _pause(self, seconds: float) -> None:
         with trio.move_on_after(seconds):
             await self._until_another_step()
+
+    async def _keep_settings(self) -> None:
+        """Look for changed settings after more was applied, in case the primary's node could not say so."""
+        seen = 0
+        while True:
+            await trio.sleep(SETTINGS_SECONDS)
+            applied = self.applied_sequence
+            if applied == seen or self.state not in _SERVING:
+                continue
+            with contextlib.suppress(ServerError, ConnectionLost):
+                await self.settings.apply()
+                seen = applied
 
     async def _publish_regularly(self) -> None:
         while True:

@@ -7,6 +7,13 @@ from wolfscale.mysql.literals import identifier, literal
 
 SCHEMA = "wolfscale"
 
+GLOBAL_SETTINGS = (
+    f"CREATE TABLE IF NOT EXISTS {SCHEMA}.global_settings (name VARCHAR(64) CHARACTER SET ascii NOT NULL "
+    "PRIMARY KEY, value TEXT CHARACTER SET utf8mb4 NULL, quoted BOOLEAN NOT NULL, set_by VARCHAR(128) "
+    "CHARACTER SET utf8mb4 NOT NULL, changed_at DATETIME NOT NULL) ENGINE=InnoDB;"
+)
+"""Global variables that clients have set for the whole cluster."""
+
 
 def schema_statements() -> list[str]:
     """Return the statements that make the schema; running them again changes nothing."""
@@ -19,6 +26,7 @@ def schema_statements() -> list[str]:
         f"CREATE TABLE IF NOT EXISTS {SCHEMA}.enabled_event (schema_name VARCHAR(64) CHARACTER SET utf8mb3 "
         "COLLATE utf8mb3_bin NOT NULL, event_name VARCHAR(64) CHARACTER SET utf8mb3 COLLATE "
         "utf8mb3_general_ci NOT NULL, PRIMARY KEY (schema_name, event_name)) ENGINE=InnoDB;",
+        GLOBAL_SETTINGS,
     ]
 
 
