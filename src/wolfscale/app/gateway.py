@@ -43,7 +43,7 @@ _SESSION = (
     f"lock_wait_timeout={LOCK_SECONDS}, innodb_lock_wait_timeout={LOCK_SECONDS}, "
     "session_track_system_variables='last_gtid', "
 )
-# A commit that waits for its majority must not be ended by the server: that would commit it without one.
+# Writes are bounded by how long they wait for locks; a commit waits for its majority as long as it takes.
 _WRITING = "tx_read_only=0, max_statement_time=0"
 _NO_EPOCH = 0
 _NOT_READY = frozenset({1045, 1053, 1317, 1927})
