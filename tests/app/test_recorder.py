@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from wolfscale import logs
 from wolfscale.api.models import ProxyStatus
 from wolfscale.app.announcement import Announcement, first_end
-from wolfscale.app.observation.recorder import Rates, Recorder, take_regularly
+from wolfscale.app.observation.recorder import Rates, Recorder, lag_groups, take_regularly
 from wolfscale.config import parse
 from wolfscale.node import ClusterSecret, Node, NodeOptions, RaftStorage
 from wolfscale.replication.notice import MemberNotice, Pace
@@ -100,6 +100,13 @@ async def test_leader_takes_down_rates_and_tells_the_pace_of_its_commits(tmp_pat
         assert series.sessions[-1] == 2.0
         # A witness has nothing to apply.
         assert set(series.lag_groups) == {None}
+
+
+@pytest.mark.parametrize(
+    ("committed", "applied", "lag"), [(0, 0, 0), (9, 7, 2), (7, 9, 0), (5000, 0, None), (1, 1, 0)]
+)
+def test_lag_is_unknown_until_the_server_was_asked(committed: int, applied: int, lag: int | None) -> None:
+    assert lag_groups(committed, applied) == lag
 
 
 async def test_events_of_the_node_are_kept_while_it_runs(tmp_path: Path) -> None:

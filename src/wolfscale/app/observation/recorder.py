@@ -85,7 +85,7 @@ class Recorder:
                 "log_bytes_per_second": self._storage.statistics.appended_bytes,
             },
         )
-        lag = max(0, lifecycle.committed_sequence - lifecycle.applied_sequence) if lifecycle else None
+        lag = lag_groups(committed, lifecycle.applied_sequence) if lifecycle is not None else None
         self._samples.add(
             time.time(),
             {
@@ -161,6 +161,11 @@ class Rates:
             if value is not None:
                 self._values[name] = value
         return rates
+
+
+def lag_groups(committed: int, applied: int) -> int | None:
+    """How far a server is behind; None while it has not been asked yet, as at the beginning of each role."""
+    return max(0, committed - applied) if applied or not committed else None
 
 
 def _milliseconds(seconds: float | None) -> float | None:
