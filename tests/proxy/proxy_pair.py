@@ -14,6 +14,8 @@ import trio
 
 from wolfscale.mysql.client import Connection
 from wolfscale.mysql.errors import ConnectionLost, ServerError
+from wolfscale.mysql.literals import literal
+from wolfscale.proxy.accounts import Account, parse_accounts
 from wolfscale.proxy.client_tls import ClientTls
 from wolfscale.proxy.connections import Bounds
 from wolfscale.proxy.errors import ControlLost
@@ -147,13 +149,16 @@ class Cluster:
         await stream.send_all(proxy_header)
         return stream
 
-    async def password_hashes(self, user: str) -> Sequence[str]:
+    async def accounts(self, user: str) -> Sequence[Account]:
+        return parse_accounts(await self.account_rows(user))
+
+    async def account_rows(self, user: str) -> list[dict[str, str | None]]:
         async with await self.local.connect() as connection:
             result = await connection.query(
-                "SELECT JSON_VALUE(Priv, '$.authentication_string') FROM mysql.global_priv WHERE User = "
-                f"'{user}' AND JSON_VALUE(Priv, '$.plugin') = 'mysql_native_password'"
+                "SELECT User AS user, Host AS host, Priv AS priv FROM mysql.global_priv "
+                f"WHERE User IN ({literal(user)}, '')"
             )
-        return [row[0] or "" for row in result.rows]
+        return result.mappings()
 
     async def intent_begin(self, connection_id: int) -> None:
         self.intents.append(("begin", connection_id))

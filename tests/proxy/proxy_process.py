@@ -11,6 +11,8 @@ import trio
 from proxy_pair import PASSWORD
 
 from wolfscale.mysql.auth import double_sha1, sha1_of_password, stored_hash
+from wolfscale.mysql.constants import NATIVE_PASSWORD
+from wolfscale.proxy.accounts import Account, Method
 from wolfscale.proxy.connections import Bounds
 from wolfscale.proxy.listener import Listener
 from wolfscale.proxy.view import View, Views
@@ -32,8 +34,9 @@ class OneServer:
 
     open_leader = open_local
 
-    async def password_hashes(self, _user: str) -> Sequence[str]:
-        return [stored_hash(double_sha1(sha1_of_password(PASSWORD)))]
+    async def accounts(self, user: str) -> Sequence[Account]:
+        stored = stored_hash(double_sha1(sha1_of_password(PASSWORD)))
+        return [Account(user=user, host="%", methods=(Method(NATIVE_PASSWORD, stored),))]
 
     async def intent_begin(self, connection_id: int) -> None:
         pass
@@ -47,9 +50,6 @@ class OneServer:
     async def read_position(self) -> int:
         return 0
 
-    async def take_ids(self, count: int) -> list[int]:
-        return list(range(count))
-
     async def spread_settings(
         self, *, term: int, names: Sequence[str], defaults: Sequence[str], user: str
     ) -> None:
@@ -57,6 +57,9 @@ class OneServer:
 
     async def settings(self) -> Sequence[Mapping[str, str]]:
         return []
+
+    async def take_ids(self, count: int) -> list[int]:
+        return list(range(count))
 
 
 async def main(path: str) -> None:

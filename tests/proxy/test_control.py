@@ -8,6 +8,8 @@ import trio
 import trio.testing
 
 from wolfscale.errors import WolfScaleError
+from wolfscale.mysql.constants import NATIVE_PASSWORD
+from wolfscale.proxy.accounts import Account, Method
 from wolfscale.proxy.control import MAX_FRAME_BYTES, ControlClient, serve_control
 from wolfscale.proxy.errors import ControlLost
 from wolfscale.proxy.view import View, Views
@@ -21,8 +23,8 @@ class _Node:
 
     async def handle(self, name: str, arguments: dict[str, Any]) -> Any:
         self.seen.append((name, arguments))
-        if name == "password_hashes":
-            return ["*AB", ""]
+        if name == "accounts":
+            return [{"user": arguments["user"], "host": "%", "priv": '{"authentication_string": "*AB"}'}]
         if name == "ids":
             return list(range(7, 7 + arguments["count"]))
         if name == "intent_begin":
@@ -56,7 +58,9 @@ async def test_requests_are_answered_also_out_of_order() -> None:
         async with trio.open_nursery() as requests:
             requests.start_soon(client.intent_begin, 7)
             await trio.testing.wait_all_tasks_blocked()
-            assert await client.password_hashes("app") == ["*AB", ""]
+            assert await client.accounts("app") == (
+                Account(user="app", host="%", methods=(Method(NATIVE_PASSWORD, "*AB"),)),
+            )
             assert await client.take_ids(3) == [7, 8, 9]
             node.gate.set()
         await client.intent_end(7, finished=False)

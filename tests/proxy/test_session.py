@@ -79,18 +79,6 @@ async def test_wrong_password_gives_mariadbs_own_error(servers: Pair) -> None:
         await proxy.run(client)
 
 
-@pytest.mark.parametrize("user", ["socketeer", "modern"])
-async def test_account_with_another_plugin_is_refused_clearly(servers: Pair, user: str) -> None:
-    async with cluster(servers) as proxy:
-
-        def client() -> None:
-            with pytest.raises(pymysql.err.OperationalError) as refused:
-                proxy.connect(user=user, database=None)
-            assert refused.value.args[0] in (1251, 1045, 1698)
-
-        await proxy.run(client)
-
-
 async def test_account_without_password_reads_and_writes(servers: Pair) -> None:
     async with cluster(servers) as proxy:
         servers.primary.execute("GRANT ALL ON demo.* TO nopassword@'%'")

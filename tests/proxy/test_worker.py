@@ -26,8 +26,8 @@ async def test_worker_serves_what_its_control_stream_tells_and_ends_with_it(serv
 
     async def handle(name: str, arguments: dict[str, Any]) -> Any:
         seen.append(name)
-        if name == "password_hashes":
-            return await node.password_hashes(arguments["user"])
+        if name == "accounts":
+            return await node.account_rows(arguments["user"])
         return None
 
     async def leader(view: View, proxy_header: bytes) -> trio.abc.Stream:
@@ -57,7 +57,7 @@ async def test_worker_serves_what_its_control_stream_tells_and_ends_with_it(serv
                 while len(seen) < 5:
                     await trio.sleep(0.005)
             node_tasks.cancel_scope.cancel()
-    assert seen == ["password_hashes", "intent_begin", "intent_end", "intent_begin", "intent_end"]
+    assert seen == ["accounts", "intent_begin", "intent_end", "intent_begin", "intent_end"]
 
 
 @pytest.mark.parametrize("path", [None, "/nowhere/mariadb.sock"])

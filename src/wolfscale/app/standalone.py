@@ -18,6 +18,7 @@ from wolfscale.config import Config, find_secret
 from wolfscale.node.dialer import Dialer
 from wolfscale.node.errors import NodeError
 from wolfscale.node.tls import Credentials
+from wolfscale.proxy.accounts import Account
 from wolfscale.proxy.connections import Bounds
 from wolfscale.proxy.consistency import Level
 from wolfscale.proxy.control import ControlClient
@@ -89,9 +90,9 @@ class ClusterBackends:
         """A stream to the leader's MariaDB, which gets the PROXY header first."""
         return await open_leader_session(self._dialer, self.views.current, proxy_header)
 
-    async def password_hashes(self, user: str) -> Sequence[str]:
-        """The native password hashes of all accounts of this name."""
-        return await self._present_control().password_hashes(user)
+    async def accounts(self, user: str) -> Sequence[Account]:
+        """All accounts that a client of this name may be logged in to, as the followed node knows them."""
+        return await self._present_control().accounts(user)
 
     async def intent_begin(self, connection_id: int) -> None:
         """Make the leader's intent mark durable."""

@@ -15,9 +15,10 @@ import trio
 
 from wolfscale import logs
 from wolfscale.api.models import ProxyStatus
+from wolfscale.app.account_lookup import AccountLookup
 from wolfscale.app.client_tls import prepare, tls_options
-from wolfscale.app.ids import NodeIds
 from wolfscale.app.global_settings import GlobalSettingCalls
+from wolfscale.app.ids import NodeIds
 from wolfscale.app.intents import IntentCalls
 from wolfscale.app.options import WorkerOptions
 from wolfscale.app.questions import NodeQuestions
@@ -68,10 +69,10 @@ class Workers:
         secret: the cluster's secret.
         listener: the clients' socket, shared by all workers.
         publisher: what the workers are pushed; somebody else runs it.
-        database: asked for password hashes.
+        database: asked for accounts.
         intents: where intents go.
-        ids: asked for ids.
         settings: where global variables go.
+        ids: asked for ids.
         questions: asked for what is committed, and for the members.
 
     Raises:
@@ -87,18 +88,18 @@ class Workers:
         publisher: ViewPublisher,
         database: Database,
         intents: IntentCalls,
-        ids: NodeIds,
         settings: GlobalSettingCalls,
+        ids: NodeIds,
         questions: NodeQuestions,
     ) -> None:
         self._config = config
         self._secret = secret
         self._listener = listener
         self._publisher = publisher
-        self._database = database
+        self._accounts = AccountLookup(database)
         self._intents = intents
-        self._ids = ids
         self._settings = settings
+        self._ids = ids
         self._questions = questions
         self._reports: dict[int, dict[str, int]] = {}
         self._past: Counter[str] = Counter()
@@ -200,13 +201,12 @@ class Workers:
 
     async def _handle(self, number: int, name: str, arguments: dict[str, Any]) -> Any:
         match name:
-            case "password_hashes":
-                return await self._database.native_password_hashes(str(arguments["user"]))
+            case "accounts":
+                return await self._accounts.accounts(str(arguments["user"]))
             case "ids":
                 return await self._ids.take(int(arguments["count"]))
             case "read_position":
                 return await self._questions.read_position()
-            case "members":
             case "spread_settings":
                 await self._settings.spread(
                     term=int(arguments["term"]),
@@ -216,6 +216,7 @@ class Workers:
                 )
             case "settings":
                 return await self._settings.listed()
+            case "members":
                 return self._questions.members()
             case "intent_begin":
                 await self._intents.begin(int(arguments["connection_id"]))

@@ -11,6 +11,7 @@ from wolfscale.mysql.auth import scramble
 from wolfscale.mysql.constants import NATIVE_PASSWORD, Capability, Command
 from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerError
 from wolfscale.mysql.handshake import (
+    AuthSwitch,
     HandshakeResponse,
     build_handshake_response,
     parse_auth_switch,
@@ -19,6 +20,7 @@ from wolfscale.mysql.handshake import (
 from wolfscale.mysql.results import EOF_HEADER, ERROR_HEADER, OK_HEADER, parse_error, parse_text_row
 from wolfscale.mysql.tracker import ResponseTracker
 from wolfscale.mysql.transport import PacketStream
+from wolfscale.proxy.accounts import Account
 from wolfscale.proxy.view import Views
 from wolfscale.sockets import NonblockingStream
 
@@ -65,8 +67,12 @@ class Backends(Protocol):
         """
         ...
 
-    async def password_hashes(self, user: str) -> Sequence[str]:
-        """The native password hashes of all accounts of this name, as `*` and 40 hexadecimal digits."""
+    async def accounts(self, user: str) -> Sequence[Account]:
+        """All accounts that a client of this name may be logged in to: those of the name, and anonymous ones.
+
+        Raises:
+            ControlLost: they cannot be read now.
+        """
         ...
 
     async def intent_begin(self, connection_id: int) -> None:
@@ -93,12 +99,6 @@ class Backends(Protocol):
         """
         ...
 
-    async def take_ids(self, count: int) -> list[int]:
-        """This many new snowflake ids, 1 to `id_requests.MAX_IDS`, ascending.
-
-        Raises:
-            ControlLost: there are none now; says why.
-        """
     async def spread_settings(
         self, *, term: int, names: Sequence[str], defaults: Sequence[str], user: str
     ) -> None:
@@ -123,6 +123,12 @@ class Backends(Protocol):
         """
         ...
 
+    async def take_ids(self, count: int) -> list[int]:
+        """This many new snowflake ids, 1 to `id_requests.MAX_IDS`, ascending.
+
+        Raises:
+            ControlLost: there are none now; says why.
+        """
         ...
 
 
@@ -135,12 +141,18 @@ class Credentials:
         sha1_password: SHA1(password); None for an account without one.
         proxy_header: tells the server the client's address.
         client_capabilities: those that hold between client and proxy.
+        clear_password: the password, where the client has shown it.
+        reopens: whether another connection can be opened with them.
+        leader_only: why the session runs on the leader alone; empty: it does not.
     """
 
     response: HandshakeResponse
     sha1_password: bytes | None
     proxy_header: bytes
     client_capabilities: int
+    clear_password: bytes | None = None
+    reopens: bool = True
+    leader_only: str = ""
 
 
 class BackendConnection:
@@ -284,6 +296,19 @@ class BackendConnection:
         await self.packets.aclose_forcefully()
 
 
+CLEAR_TEXT = frozenset({"dialog", "mysql_clear_password"})
+"""Client plugins whose answer is the password itself, ended by a NUL byte."""
+
+
+def _answer_to(switch: AuthSwitch, credentials: Credentials) -> bytes:
+    if switch.plugin == NATIVE_PASSWORD:
+        sha1 = credentials.sha1_password
+        return scramble(sha1, switch.salt) if sha1 else b""
+    if switch.plugin in CLEAR_TEXT and credentials.clear_password is not None:
+        return credentials.clear_password + b"\0"
+    raise RemoteProtocolError(f"the server wants {switch.plugin} now")
+
+
 async def log_in(
     stream: trio.abc.Stream, credentials: Credentials, *, leader: bool, term: int
 ) -> BackendConnection:
@@ -320,10 +345,7 @@ async def log_in(
         )
         payload = await packets.read()
         if payload[:1] == bytes((EOF_HEADER,)):
-            switch = parse_auth_switch(payload)
-            if switch.plugin != NATIVE_PASSWORD:
-                raise RemoteProtocolError(f"the server wants {switch.plugin} now")
-            await packets.write(scramble(sha1, switch.salt) if sha1 else b"")
+            await packets.write(_answer_to(parse_auth_switch(payload), credentials))
             payload = await packets.read()
         if payload[:1] == bytes((ERROR_HEADER,)):
             raise parse_error(payload)

@@ -1,13 +1,18 @@
 """COM_CHANGE_USER: a log-in in the middle of a session, relayed like the first one."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from wolfscale.mysql.commands import ChangeUser
+from wolfscale.mysql.errors import ServerError
 from wolfscale.mysql.results import build_ok, parse_ok
 from wolfscale.mysql.transport import PacketStream
+from wolfscale.proxy.accounts import Proof
 from wolfscale.proxy.backend import BackendConnection, Backends, Credentials
+from wolfscale.proxy.client_tls import is_secure
+from wolfscale.proxy.dialogue import LeaderWanted, authenticate, find_accounts, verify
 from wolfscale.proxy.errors import ProxyError
-from wolfscale.proxy.handshake import ER_ACCESS_DENIED, Proof, authenticate, verified_password
+from wolfscale.proxy.handshake import leader_only, refuse_node_account
 
 
 async def relay_change_user(
@@ -17,7 +22,8 @@ async def relay_change_user(
     payload: bytes,
     backends: Backends,
     before: Credentials,
-) -> tuple[Credentials, bytes]:
+    leader: Callable[[], Awaitable[BackendConnection]],
+) -> tuple[BackendConnection, Credentials, bytes]:
     """Relay the dialogue up to the server's OK.
 
     Args:
@@ -25,35 +31,47 @@ async def relay_change_user(
         connection: carries it; of no use afterwards if this raises.
         command: the command, parsed.
         payload: and as it was sent.
-        backends: knows the stored hashes.
+        backends: knows the accounts.
         before: the session's credentials until now.
+        leader: opens the session's connection to the leader, for a plugin that proves one challenge only.
 
     Returns:
-        The new credentials, and the payload of the OK packet for the client, not sent yet.
+        The connection that has changed its user, the new credentials, and the payload of the OK packet for
+        the client, not sent yet.
 
     Raises:
         LogInRefused: the server refused and the client has been told.
         ProxyError: the proxy refuses; the session ends with it.
     """
-    account = backends.views.current.node_account
-    if account and command.user.decode(errors="replace") == account:
-        raise ProxyError(
-            ER_ACCESS_DENIED,
-            "28000",
-            f"Access denied for user '{account}': it is the node's own account, used on its socket only",
-            fatal=True,
-        )
-    packets = connection.packets
-    await packets.command(payload)
+    refuse_node_account(backends, command.user)
     # The client answers the first greeting's challenge or, as all do in practice, is sent a new one.
     proof = Proof(b"", command.answer)
-    ok = await authenticate(client, packets, proof)
-    sha1 = await verified_password(backends, command.user, proof)
+    if command.plugin:
+        proof.plugin = command.plugin.decode(errors="replace")
+    secure = is_secure(client)
+    await connection.packets.command(payload)
+    try:
+        ok = await authenticate(client, connection.packets, proof, secure=secure, final=connection.leader)
+    except LeaderWanted:
+        await connection.abort()
+        connection = await leader()
+        await connection.packets.command(payload)
+        ok = await authenticate(client, connection.packets, proof, secure=secure, final=True)
+    try:
+        accounts = await find_accounts(backends, command.user)
+        proven = await verify(connection, accounts, command.user, proof)
+    except ServerError as error:
+        raise ProxyError(error.errno, error.sqlstate, error.message, fatal=True) from error
     response = replace(
         before.response, user=command.user, collation=command.collation & 0xFF or before.response.collation
     )
-    answer = replace(parse_ok(ok, connection.capabilities), session_data=b"")
-    return (
-        replace(before, response=response, sha1_password=sha1),
-        build_ok(answer, before.client_capabilities),
+    credentials = replace(
+        before,
+        response=response,
+        sha1_password=proven.sha1_password,
+        clear_password=proven.clear_password,
+        reopens=proven.reopens,
+        leader_only=leader_only(proven, proof, connection),
     )
+    answer = replace(parse_ok(ok, connection.capabilities), session_data=b"")
+    return connection, credentials, build_ok(answer, before.client_capabilities)

@@ -7,13 +7,15 @@ import trio
 from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerError
 from wolfscale.proxy.backend import BackendConnection, Backends, Credentials, log_in
 from wolfscale.proxy.consistency import Level
-from wolfscale.proxy.errors import NoLeader, SessionLost, TransactionLost
+from wolfscale.proxy.errors import LogInNotRepeatable, NoLeader, ProxyError, SessionLost, TransactionLost
 from wolfscale.proxy.router import SessionFacts
 from wolfscale.proxy.state import SessionState
 from wolfscale.proxy.statistics import Statistics
 from wolfscale.proxy.view import View
 
 ER_BAD_DB = 1049
+LOG_IN_REFUSED = frozenset({1044, 1045, 1130, 1698, 4151})
+"""What a server says to credentials that have been good before; further attempts would be refused as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,7 @@ class Connections:
         self.reader = None if first.leader else first
         self.writer = first if first.leader else None
         self.credentials = credentials
+        self._refused_locally = False
         self._backends = backends
         self._state = state
         self._facts = facts
@@ -84,17 +87,21 @@ class Connections:
         view = self._backends.views.current
         if view.is_leader and view.writable:
             return None
+        credentials = self.credentials
+        if credentials.leader_only:
+            return None
         reader = self.reader
         if reader is not None and not reader.closed:
             return reader
-        if not view.database_ready:
+        if not view.database_ready or not credentials.reopens or self._refused_locally:
             return None
         await self._drop_reader()
         try:
             with trio.fail_after(self._bounds.open_seconds):
                 stream = await self._backends.open_local(self.credentials.proxy_header)
                 self.reader = await log_in(stream, self.credentials, leader=False, term=view.term)
-        except (OSError, trio.TooSlowError, ConnectionLost, ServerError, RemoteProtocolError):
+        except (OSError, trio.TooSlowError, ConnectionLost, ServerError, RemoteProtocolError) as error:
+            self._refused_locally = isinstance(error, ServerError) and error.errno in LOG_IN_REFUSED
             self._statistics.local_failures += 1
             return None
         return self.reader
@@ -109,6 +116,7 @@ class Connections:
             NoLeader: none became writable within the bound.
             TransactionLost: the leader changed under an open transaction.
             SessionLost: it took with it what cannot be restored.
+            LogInNotRepeatable: only the client could open another connection.
             ServerError: the new leader refuses the session's user or settings.
         """
         view = self._backends.views.current
@@ -119,7 +127,15 @@ class Connections:
                     return writer
             else:
                 await self._give_up_writer(rollback=rollback)
-        return await self._open_leader()
+        if not self.credentials.reopens:
+            raise LogInNotRepeatable
+        try:
+            return await self._open_leader()
+        except ServerError as error:
+            if error.errno not in LOG_IN_REFUSED:
+                raise
+            # The password was changed, perhaps by this very session, or the account: as good as gone.
+            raise ProxyError(error.errno, error.sqlstate, error.message, fatal=True) from error
 
     async def _open_leader(self) -> BackendConnection:
         views = self._backends.views
@@ -214,6 +230,7 @@ class Connections:
         if connection is not self.writer:
             await self.drop_writer()
         self.credentials = credentials
+        self._refused_locally = False
 
     async def fence(self, term: int) -> None:
         """Cut a leader's connection of a term before this one, so that nobody waits for its answer."""

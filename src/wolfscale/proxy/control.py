@@ -14,6 +14,7 @@ import msgspec
 import trio
 
 from wolfscale.errors import WolfScaleError
+from wolfscale.proxy.accounts import Account, parse_accounts
 from wolfscale.proxy.errors import ControlLost
 from wolfscale.proxy.id_requests import IdRequests
 from wolfscale.proxy.view import View, Views
@@ -160,10 +161,9 @@ class ControlClient:
             raise ControlLost(f"the node could not do {name}: {replies[0].error}")
         return replies[0].result
 
-    async def password_hashes(self, user: str) -> Sequence[str]:
-        """The native password hashes of all accounts of this name, as `*` and 40 hexadecimal digits."""
-        result = await self.request("password_hashes", user=user)
-        return [str(item) for item in result] if isinstance(result, list) else []
+    async def accounts(self, user: str) -> Sequence[Account]:
+        """All accounts that a client of this name may be logged in to."""
+        return parse_accounts(await self.request("accounts", user=user))
 
     async def intent_begin(self, connection_id: int) -> None:
         """Have the leader's node put its intent mark on disk before a statement that is no plain DML.

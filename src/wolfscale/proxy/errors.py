@@ -66,6 +66,19 @@ class SessionLost(ProxyError):
         )
 
 
+class LogInNotRepeatable(ProxyError):
+    """The session's log-in was good for one connection, which is lost or is not the leader's (1927)."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            1927,
+            "70100",
+            "The session needs a new connection to the cluster's leader, and by this account's plugin only "
+            "the client itself can log in: connect again",
+            fatal=True,
+        )
+
+
 class BackendUnavailable(ProxyError):
     """No MariaDB could be reached for the session."""
 

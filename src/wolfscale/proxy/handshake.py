@@ -5,18 +5,15 @@ locks and error numbers are MariaDB's own. TLS is between client and proxy. The 
 cannot carry (compression), asks the server for session tracking, and keeps the proof: with the stored hash it
 gives SHA1(password), which opens the session's other connections.
 
-A log-in that proves no password the proxy knows of is refused even when the server accepts it: the proxy sits
-on the server's unix socket, where the plugin unix_socket would take *the proxy's* operating system user for
-the client's.
+The server beside the node answers. Where the account's plugin proves one challenge only, the challenge has to
+be the leader's, and the whole session is the leader's with it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import trio
 
-from wolfscale.mysql.auth import parse_stored_hash, proof_from_answer
-from wolfscale.mysql.constants import NATIVE_PASSWORD, Capability
+from wolfscale.mysql.constants import Capability
 from wolfscale.mysql.errors import ServerError
 from wolfscale.mysql.handshake import (
     Greeting,
@@ -24,23 +21,25 @@ from wolfscale.mysql.handshake import (
     build_greeting,
     build_handshake_response,
     is_tls_request,
-    parse_auth_switch,
     parse_greeting,
     parse_handshake_response,
 )
-from wolfscale.mysql.results import EOF_HEADER, ERROR_HEADER, OK_HEADER, build_error, parse_ok, rewrite_ok
+from wolfscale.mysql.results import build_error, parse_ok, rewrite_ok
 from wolfscale.mysql.transport import PacketStream
+from wolfscale.proxy.accounts import Proof, Proven
 from wolfscale.proxy.backend import RECEIVE_BYTES, BackendConnection, Backends, Credentials
-from wolfscale.proxy.client_tls import ClientTls, InsecureTransport, secure
-from wolfscale.proxy.errors import BackendUnavailable, ControlLost, ProxyError
+from wolfscale.proxy.client_tls import ClientTls, InsecureTransport, is_secure, secure
+from wolfscale.proxy.dialogue import LeaderWanted, LogInRefused, authenticate, find_accounts, verify
+from wolfscale.proxy.errors import BackendUnavailable, ProxyError
 
 ER_ACCESS_DENIED = 1045
 ER_HANDSHAKE_ERROR = 1043
-ER_NOT_SUPPORTED_AUTH_MODE = 1251
 MAX_LOG_IN_BYTES = 1 << 17
 APPLY_SECONDS = 1.0
 """How long a log-in waits for the MariaDB beside the node to apply what is committed."""
 """What a client may send before it is logged in, in one packet."""
+
+_NO_PLUGIN = b"wolfscale"
 
 NOT_RELAYED = int(
     Capability.SSL
@@ -53,10 +52,6 @@ NOT_RELAYED = int(
     | Capability.QUERY_ATTRIBUTES
 )
 """Capabilities that change the bytes in ways that the proxy does not carry; not offered to clients."""
-
-
-class LogInRefused(Exception):
-    """The client was answered and must be disconnected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +69,14 @@ class LoggedIn:
     database: bytes
 
 
-@dataclass(slots=True)
-class Proof:
-    """The last challenge and what the client answered to it."""
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """A server that has been connected to for a log-in."""
 
-    salt: bytes
-    answer: bytes
+    packets: PacketStream
+    leader: bool
+    term: int
+    greeting: Greeting
 
 
 async def relay_log_in(
@@ -101,57 +98,119 @@ async def relay_log_in(
     """
     client.max_payload_bytes = MAX_LOG_IN_BYTES
     stream, leader, term = await _open(backends, proxy_header)
-    server = PacketStream(stream, receive_bytes=RECEIVE_BYTES)
+    packets = PacketStream(stream, receive_bytes=RECEIVE_BYTES)
     try:
         try:
-            greeting = parse_greeting(await server.read())
+            greeting = parse_greeting(await packets.read())
         except ServerError as error:
             await client.write(build_error(error.errno, error.sqlstate, error.message), sequence=0)
             raise LogInRefused from error
         offered = greeting.capabilities & ~NOT_RELAYED
         response = await _greet(client, greeting, offered, tls)
-        account = backends.views.current.node_account
-        if account and response.user.decode(errors="replace") == account:
-            raise ProxyError(
-                ER_ACCESS_DENIED,
-                "28000",
-                f"Access denied for user '{account}': it is the node's own account, used on its socket only",
-                fatal=True,
-            )
+        refuse_node_account(backends, response.user)
         shared = response.capabilities & (offered | Capability.MYSQL | Capability.CONNECT_WITH_DB)
         asked = _with_capabilities(response, shared | Capability.SESSION_TRACK)
         # Each side counts its own packets: under TLS the client is one ahead.
-        await server.write(build_handshake_response(asked))
+        await packets.write(build_handshake_response(asked))
         proof = Proof(greeting.salt, response.answer)
-        ok = await authenticate(client, server, proof)
-        sha1 = await verified_password(backends, response.user, proof)
+        if response.plugin:
+            proof.plugin = response.plugin.decode(errors="replace")
+        server = _Server(packets, leader, term, greeting)
+        encrypted = is_secure(client)
+        try:
+            ok = await authenticate(client, packets, proof, secure=encrypted, final=leader)
+        except LeaderWanted as wanted:
+            moved, first = await _ask_leader(backends, proxy_header, asked), None
+            if moved is not None:
+                await packets.aclose_forcefully()
+                server, packets = moved, moved.packets
+            else:
+                first = wanted.payload
+            ok = await authenticate(client, packets, proof, secure=encrypted, final=True, first=first)
         connection = BackendConnection(
-            server,
+            packets,
             capabilities=asked.capabilities,
             status=parse_ok(ok, asked.capabilities).status,
-            connection_id=greeting.connection_id,
-            term=term,
-            leader=leader,
-            server_version=greeting.server_version,
+            connection_id=server.greeting.connection_id,
+            term=server.term,
+            leader=server.leader,
+            server_version=server.greeting.server_version,
         )
         try:
+            accounts = await find_accounts(backends, response.user)
+            proven = await verify(connection, accounts, response.user, proof)
             await connection.setup()
         except ServerError as error:
             raise ProxyError(error.errno, error.sqlstate, error.message, fatal=True) from error
+        credentials = Credentials(
+            response=asked,
+            proxy_header=proxy_header,
+            client_capabilities=int(shared),
+            sha1_password=proven.sha1_password,
+            clear_password=proven.clear_password,
+            reopens=proven.reopens,
+            leader_only=leader_only(proven, proof, connection),
+        )
         await client.write(rewrite_ok(ok, asked.capabilities, shared))
     except BaseException:
-        await server.aclose_forcefully()
+        await packets.aclose_forcefully()
         raise
     return LoggedIn(
         connection=connection,
-        credentials=Credentials(
-            response=asked,
-            sha1_password=sha1,
-            proxy_header=proxy_header,
-            client_capabilities=int(shared),
-        ),
+        credentials=credentials,
         database=response.database if response.capabilities & Capability.CONNECT_WITH_DB else b"",
     )
+
+
+def refuse_node_account(backends: Backends, user: bytes) -> None:
+    """The node's own account is for the node.
+
+    Raises:
+        ProxyError: it is asked for.
+    """
+    account = backends.views.current.node_account
+    if account and user.decode(errors="replace") == account:
+        raise ProxyError(
+            ER_ACCESS_DENIED,
+            "28000",
+            f"Access denied for user '{account}': it is the node's own account, used on its socket only",
+            fatal=True,
+        )
+
+
+def leader_only(proven: Proven, proof: Proof, connection: BackendConnection) -> str:
+    """Why a session that has just logged in runs on the leader alone; empty: it does not."""
+    if proven.reopens or not connection.leader:
+        return ""
+    return f"the log-in by {proof.plugin} holds for one connection"
+
+
+async def _ask_leader(backends: Backends, proxy_header: bytes, asked: HandshakeResponse) -> _Server | None:
+    """Begin the client's log-in at the leader's MariaDB; None: there is none that can be reached.
+
+    Raises:
+        ProxyError: it refuses the client before any log-in.
+        ConnectionLost: it is gone.
+    """
+    view = backends.views.current
+    if not view.writable or view.is_leader:
+        return None
+    try:
+        stream = await backends.open_leader(proxy_header)
+    except OSError:
+        return None
+    packets = PacketStream(stream, receive_bytes=RECEIVE_BYTES)
+    try:
+        greeting = parse_greeting(await packets.read())
+        # A plugin that nobody has: what the client has said was to another challenge than this server's.
+        await packets.write(build_handshake_response(replace(asked, answer=b"", plugin=_NO_PLUGIN)))
+    except ServerError as error:
+        await packets.aclose_forcefully()
+        raise ProxyError(error.errno, error.sqlstate, error.message, fatal=True) from error
+    except BaseException:
+        await packets.aclose_forcefully()
+        raise
+    return _Server(packets, True, view.term, greeting)
 
 
 async def _open(backends: Backends, proxy_header: bytes) -> tuple[trio.abc.Stream, bool, int]:
@@ -234,63 +293,3 @@ def _with_capabilities(response: HandshakeResponse, capabilities: int) -> Handsh
         collation=response.collation,
         attributes=response.attributes,
     )
-
-
-async def authenticate(client: PacketStream, server: PacketStream, proof: Proof) -> bytes:
-    """Relay the dialogue up to the server's OK, which is returned and not sent yet."""
-    while True:
-        payload = await server.read()
-        header = payload[0] if payload else -1
-        if header == OK_HEADER:
-            return payload
-        if header == ERROR_HEADER:
-            await client.write(payload)
-            raise LogInRefused
-        plugin = parse_auth_switch(payload).plugin if header == EOF_HEADER else "another plugin"
-        if plugin != NATIVE_PASSWORD:
-            raise ProxyError(
-                ER_NOT_SUPPORTED_AUTH_MODE,
-                "08004",
-                f"This account logs in by {plugin}, which the proxy does not support; give it "
-                f"{NATIVE_PASSWORD} (ALTER USER ... IDENTIFIED VIA {NATIVE_PASSWORD} USING PASSWORD('...'))",
-                fatal=True,
-            )
-        proof.salt = parse_auth_switch(payload).salt
-        await client.write(payload)
-        proof.answer = await client.read()
-        await server.write(proof.answer)
-
-
-async def verified_password(backends: Backends, user: bytes, proof: Proof) -> bytes | None:
-    """SHA1(password), or None for an account without a password.
-
-    Raises:
-        ProxyError: the log-in proves nothing that the proxy can check.
-    """
-    name = user.decode(errors="replace")
-    try:
-        hashes = await backends.password_hashes(name)
-    except ControlLost as error:
-        raise BackendUnavailable(f"The node cannot check the log-in: {error}") from error
-    if not proof.answer:
-        if "" in hashes:
-            return None
-    else:
-        sha1 = password_from_proof(proof.answer, proof.salt, hashes)
-        if sha1 is not None:
-            return sha1
-    raise ProxyError(
-        ER_NOT_SUPPORTED_AUTH_MODE,
-        "08004",
-        f"The account '{name}' did not log in by {NATIVE_PASSWORD}, and the proxy supports nothing else yet",
-        fatal=True,
-    )
-
-
-def password_from_proof(answer: bytes, salt: bytes, hashes: Sequence[str]) -> bytes | None:
-    """SHA1(password) if the answer proves it against one of the stored hashes, else None."""
-    for text in hashes:
-        double = parse_stored_hash(text)
-        if double is not None and (sha1 := proof_from_answer(answer, salt, double)) is not None:
-            return sha1
-    return None

@@ -16,9 +16,10 @@ from wolfscale.proxy.backend import RECEIVE_BYTES, Backends
 from wolfscale.proxy.classify import Classifier
 from wolfscale.proxy.client_tls import ClientTls
 from wolfscale.proxy.connections import Bounds
+from wolfscale.proxy.dialogue import LogInRefused
 from wolfscale.proxy.engine import Engine
 from wolfscale.proxy.errors import ProxyError
-from wolfscale.proxy.handshake import LogInRefused, relay_log_in
+from wolfscale.proxy.handshake import relay_log_in
 from wolfscale.proxy.session import Session
 from wolfscale.proxy.statistics import Statistics
 from wolfscale.sockets import NonblockingListener, NonblockingStream

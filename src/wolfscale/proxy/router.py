@@ -35,6 +35,7 @@ class SessionFacts:
         in_transaction: whether one is open.
         effects: what earlier statements left on the leader.
         system_schema: whether the default schema is a system schema, whose tables need no qualifying then.
+        log_in: why the log-in holds on the leader only, or "".
         foreign_syntax: why the session's text is not read as usual (Oracle mode, a character set), or "".
     """
 
@@ -42,6 +43,7 @@ class SessionFacts:
     in_transaction: bool = False
     effects: Effect = Effect.NONE
     system_schema: bool = False
+    log_in: str = ""
     foreign_syntax: str = ""
 
 
@@ -57,7 +59,9 @@ def route(statement: Statement, facts: SessionFacts) -> Route:
     kind = statement.kind
     if kind is Kind.READ:
         if not facts.in_transaction and facts.autocommit:
-            if not int(facts.effects) & _PINNED and not facts.system_schema and not facts.foreign_syntax:
+            if not (
+                int(facts.effects) & _PINNED or facts.system_schema or facts.foreign_syntax or facts.log_in
+            ):
                 return _LOCAL
             return Route(Target.LEADER, _why_pinned(facts))
         return Route(Target.LEADER, "a transaction is open" if facts.in_transaction else "autocommit is off")
@@ -75,4 +79,4 @@ def _why_pinned(facts: SessionFacts) -> str:
         return "the session has locked tables"
     if facts.system_schema:
         return "the default schema is a system schema"
-    return facts.foreign_syntax
+    return facts.foreign_syntax or facts.log_in

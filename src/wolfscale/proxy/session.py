@@ -14,11 +14,12 @@ from wolfscale.proxy.backend import Backends
 from wolfscale.proxy.change_user import relay_change_user
 from wolfscale.proxy.classify import MAX_TEXT_BYTES, Classifier
 from wolfscale.proxy.connections import Bounds, Connections
+from wolfscale.proxy.dialogue import LogInRefused
 from wolfscale.proxy.engine import Arrival, Engine, Lane
 from wolfscale.proxy.errors import ProxyError
 from wolfscale.proxy.execution import Executor, TextRequest
 from wolfscale.proxy.generated_ids import id_template, mentions_ids, with_ids
-from wolfscale.proxy.handshake import LoggedIn, LogInRefused
+from wolfscale.proxy.handshake import LoggedIn
 from wolfscale.proxy.judge import judge
 from wolfscale.proxy.known import SYSTEM_SCHEMAS
 from wolfscale.proxy.lexer import tokenize
@@ -78,6 +79,7 @@ class Session:
         self._statistics = statistics
         self._state = SessionState()
         self._facts = SessionFacts()
+        self._facts.log_in = logged_in.credentials.leader_only
         first = logged_in.connection
         self.connections = Connections(
             first,
@@ -406,10 +408,17 @@ class Session:
         connection = self.connections.any
         if connection is None or connection.closed:
             connection = await self.connections.local() or await self.connections.leader()
-        credentials, ok = await relay_change_user(
-            self._client, connection, command, payload, self._backends, self.connections.credentials
+        connection, credentials, ok = await relay_change_user(
+            self._client,
+            connection,
+            command,
+            payload,
+            self._backends,
+            self.connections.credentials,
+            self.connections.leader,
         )
         await self.connections.keep_only(connection, credentials)
+        self._facts.log_in = credentials.leader_only
         self._prepared.clear()
         self._executor.consistency.choose(None)
         self._state.clear(keep_schema=False)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import trio
 
+from wolfscale.proxy.accounts import Account
 from wolfscale.proxy.connections import Bounds
 from wolfscale.proxy.control import ControlClient
 from wolfscale.proxy.listener import MAX_SESSIONS, Listener
@@ -68,9 +69,9 @@ class ControlledBackends:
         """A stream to the leader's MariaDB."""
         return await self.leader(self.views.current, proxy_header)
 
-    async def password_hashes(self, user: str) -> Sequence[str]:
+    async def accounts(self, user: str) -> Sequence[Account]:
         """Asked of the node."""
-        return await self.control.password_hashes(user)
+        return await self.control.accounts(user)
 
     async def intent_begin(self, connection_id: int) -> None:
         """Asked of the node."""
@@ -88,7 +89,6 @@ class ControlledBackends:
         """Asked of the node."""
         return await self.control.read_position()
 
-    async def take_ids(self, count: int) -> list[int]:
     async def spread_settings(
         self, *, term: int, names: Sequence[str], defaults: Sequence[str], user: str
     ) -> None:
@@ -99,6 +99,7 @@ class ControlledBackends:
         """Asked of the node."""
         return await self.control.settings()
 
+    async def take_ids(self, count: int) -> list[int]:
         """Asked of the node."""
         return await self.control.take_ids(count)
 

@@ -509,6 +509,19 @@ class Database:
         ).rows
         return [row[0] or "" for row in rows]
 
+    async def accounts(self, user: str) -> list[dict[str, str]]:
+        """Return the accounts that a client of this name may be logged in to: the name's, and anonymous ones.
+
+        Each with `user`, `host`, and `priv`, MariaDB's own JSON text of it.
+        """
+        rows = (
+            await self.query(
+                f"SELECT User, Host, Priv FROM mysql.global_priv WHERE User IN ({literal(user)}, '') "
+                "AND JSON_VALUE(Priv, '$.is_role') IS NULL"
+            )
+        ).rows
+        return [{"user": row[0] or "", "host": row[1] or "", "priv": row[2] or ""} for row in rows]
+
     async def kill_sessions(self) -> None:
         """End every client's session but the node's own; nothing may wait for its ACK."""
         for session in await self.client_sessions():
