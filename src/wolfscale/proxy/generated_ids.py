@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from wolfscale.proxy.backend import Backends
 from wolfscale.proxy.classify import MAX_TEXT_BYTES
 from wolfscale.proxy.errors import ControlLost, ProxyError
+from wolfscale.proxy.function_calls import FunctionCall, find_calls, split_at
 from wolfscale.proxy.id_requests import MAX_IDS
 from wolfscale.proxy.lexer import LexerMode, Token, decode_sql, tokenize
 from wolfscale.proxy.refused import ER_NOT_SUPPORTED_YET
-from wolfscale.proxy.splitting import is_compound
 
 ER_UNKNOWN_ERROR = 1105
 
@@ -29,21 +29,6 @@ _SHORT_BYTES = 256
 """Texts up to here are remembered: `SELECT wolfscale_id()` comes again and again."""
 
 _ROWS = re.compile(rb"[\x00-\x20]*+(?i:insert|replace)[\x00-\x20]")
-_HEAD_TOKENS = 200
-"""Tokens after which a statement is known to be a compound one, or not."""
-
-_LIST_BEGINS = frozenset({"SELECT", "RETURNING"})
-_LIST_ENDS = frozenset(
-    {
-        *("FROM", "INTO", "WHERE", "GROUP", "HAVING", "ORDER", "LIMIT", "OFFSET", "FETCH", "WINDOW"),
-        *("UNION", "EXCEPT", "INTERSECT", "MINUS", "FOR", "LOCK", "PROCEDURE", "ON", "VALUES", "SET"),
-    }
-)
-_BEFORE_ITEM = _LIST_BEGINS | {
-    *(",", "ALL", "DISTINCT", "DISTINCTROW", "HIGH_PRIORITY", "STRAIGHT_JOIN", "SQL_SMALL_RESULT"),
-    *("SQL_BIG_RESULT", "SQL_BUFFER_RESULT", "SQL_CACHE", "SQL_NO_CACHE", "SQL_CALC_FOUND_ROWS"),
-}
-_BEHIND_ITEM = _LIST_ENDS | {",", ";", ")"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,82 +132,28 @@ def _lexed_template(sql: bytes, mode: LexerMode, character_set: str) -> IdTempla
 _short_template = functools.lru_cache(maxsize=512)(_lexed_template)
 
 
-def _template(sql: bytes, calls: Sequence["_Call"]) -> IdTemplate | None:
-    if not calls:
-        return None
-    parts: list[bytes] = []
-    behind, position = b"", 0
-    for call in calls:
-        parts.append(behind + sql[position : call.start])
-        # A blank, since a letter may follow: `wolfscale_id()AS id`.
-        text = sql[call.start : call.end].replace(b"`", b"``")
-        behind = b" AS `" + text + b"` " if call.is_item else b" "
-        position = call.end
-    parts.append(behind + sql[position:])
-    return IdTemplate(tuple(parts))
+def _template(sql: bytes, calls: Sequence[FunctionCall]) -> IdTemplate | None:
+    return IdTemplate(split_at(sql, calls)) if calls else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """Where a call begins and ends, and whether it is an item of a SELECT list, without a name of its own."""
-
-    start: int
-    end: int
-    is_item: bool
-
-
-def _calls(tokens: Sequence[Token]) -> Iterator[_Call]:
-    outer: list[bool] = []
-    in_list = kept = compound = False
-    first = 0
-    for number, token in enumerate(tokens):
-        if number == first and token.word != ";":
-            # A compound statement goes on behind its semicolons.
-            compound = compound or is_compound(tokens[first : first + _HEAD_TOKENS])
-            kept = compound or token.word in ("CREATE", "ALTER")
-        match token.word:
-            case "(":
-                outer.append(in_list)
-                in_list = False
-            case ")":
-                in_list = outer.pop() if outer else False
-            case ";":
-                first = number + 1
-                outer.clear()
-                in_list = False
-            case "WOLFSCALE_ID" if _is_call(tokens, number):
-                if kept:
-                    raise _refusal(
-                        "wolfscale_id() gets its value before the statement is sent, so in a stored program, "
-                        "a view or a default it would be the same for ever: call it in the statement that "
-                        "writes the row"
-                    )
-                yield _Call(token.start, tokens[number + 2].end, in_list and _is_item(tokens, number))
-            case word if word in _LIST_BEGINS:
-                in_list = True
-            case word if word in _LIST_ENDS:
-                in_list = False
+def _calls(tokens: Sequence[Token]) -> Iterator[FunctionCall]:
+    for call in find_calls(tokens, _NAME.decode().upper()):
+        if call.kept:
+            raise _refusal(
+                "wolfscale_id() gets its value before the statement is sent, so in a stored program, "
+                "a view or a default it would be the same for ever: call it in the statement that "
+                "writes the row"
+            )
+        yield call
 
 
-def _is_call(tokens: Sequence[Token], number: int) -> bool:
-    before = tokens[number - 1].word if number else ""
-    behind = [token.word for token in tokens[number + 1 : number + 3]]
-    return behind == ["(", ")"] and before not in (".", "@", "@@")
-
-
-def _is_item(tokens: Sequence[Token], number: int) -> bool:
-    before = tokens[number - 1].word
-    behind = tokens[number + 3].word if number + 3 < len(tokens) else ";"
-    return before in _BEFORE_ITEM and behind in _BEHIND_ITEM
-
-
-def _calls_in_rows(sql: bytes, mode: LexerMode) -> list[_Call] | None:
+def _calls_in_rows(sql: bytes, mode: LexerMode) -> list[FunctionCall] | None:
     """The calls in one INSERT or REPLACE, which may be long; None when it is not as plain as that."""
     calls = []
     for found in _pattern(mode).finditer(sql):
         match found.lastgroup:
             case "call":
-                calls.append(_Call(*found.span(), is_item=False))
+                calls.append(FunctionCall(*found.span(), is_item=False))
             case "other":
                 return None
     return calls

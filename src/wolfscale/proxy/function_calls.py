@@ -1,0 +1,93 @@
+"""Calls of a function without arguments in a text, for which a value is put in before it is sent (pure)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from wolfscale.proxy.lexer import Token
+from wolfscale.proxy.splitting import is_compound
+
+_HEAD_TOKENS = 200
+"""Tokens after which a statement is known to be a compound one, or not."""
+
+_LIST_BEGINS = frozenset({"SELECT", "RETURNING"})
+_LIST_ENDS = frozenset(
+    {
+        *("FROM", "INTO", "WHERE", "GROUP", "HAVING", "ORDER", "LIMIT", "OFFSET", "FETCH", "WINDOW"),
+        *("UNION", "EXCEPT", "INTERSECT", "MINUS", "FOR", "LOCK", "PROCEDURE", "ON", "VALUES", "SET"),
+    }
+)
+_BEFORE_ITEM = _LIST_BEGINS | {
+    *(",", "ALL", "DISTINCT", "DISTINCTROW", "HIGH_PRIORITY", "STRAIGHT_JOIN", "SQL_SMALL_RESULT"),
+    *("SQL_BIG_RESULT", "SQL_BUFFER_RESULT", "SQL_CACHE", "SQL_NO_CACHE", "SQL_CALC_FOUND_ROWS"),
+}
+_BEHIND_ITEM = _LIST_ENDS | {",", ";", ")"}
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCall:
+    """Where a call begins and ends.
+
+    Attributes:
+        is_item: it is an item of a SELECT list, without a name of its own.
+        kept: it stands where its value would be kept and used again: a stored program, a view, a default.
+    """
+
+    start: int
+    end: int
+    is_item: bool
+    kept: bool = False
+
+
+def find_calls(tokens: Sequence[Token], name: str) -> Iterator[FunctionCall]:
+    """The calls of a function, by its upper-case name."""
+    outer: list[bool] = []
+    in_list = kept = compound = False
+    first = 0
+    for number, token in enumerate(tokens):
+        if number == first and token.word != ";":
+            # A compound statement goes on behind its semicolons.
+            compound = compound or is_compound(tokens[first : first + _HEAD_TOKENS])
+            kept = compound or token.word in ("CREATE", "ALTER")
+        match token.word:
+            case "(":
+                outer.append(in_list)
+                in_list = False
+            case ")":
+                in_list = outer.pop() if outer else False
+            case ";":
+                first = number + 1
+                outer.clear()
+                in_list = False
+            case word if word == name and _is_call(tokens, number):
+                is_item = in_list and _is_item(tokens, number)
+                yield FunctionCall(token.start, tokens[number + 2].end, is_item, kept)
+            case word if word in _LIST_BEGINS:
+                in_list = True
+            case word if word in _LIST_ENDS:
+                in_list = False
+
+
+def split_at(sql: bytes, calls: Sequence[FunctionCall]) -> tuple[bytes, ...]:
+    """What stands before, between and behind the calls, with the name that each result column had."""
+    parts: list[bytes] = []
+    behind, position = b"", 0
+    for call in calls:
+        parts.append(behind + sql[position : call.start])
+        # A blank, since a letter may follow: `wolfscale_id()AS id`.
+        text = sql[call.start : call.end].replace(b"`", b"``")
+        behind = b" AS `" + text + b"` " if call.is_item else b" "
+        position = call.end
+    parts.append(behind + sql[position:])
+    return tuple(parts)
+
+
+def _is_call(tokens: Sequence[Token], number: int) -> bool:
+    before = tokens[number - 1].word if number else ""
+    behind = [token.word for token in tokens[number + 1 : number + 3]]
+    return behind == ["(", ")"] and before not in (".", "@", "@@")
+
+
+def _is_item(tokens: Sequence[Token], number: int) -> bool:
+    before = tokens[number - 1].word
+    behind = tokens[number + 3].word if number + 3 < len(tokens) else ";"
+    return before in _BEFORE_ITEM and behind in _BEHIND_ITEM
