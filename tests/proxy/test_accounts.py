@@ -71,7 +71,8 @@ async def refusal(proxy: Cluster, **options: Any) -> tuple[int, str]:
         number, message = caught.value.args
         return number, message
 
-    return await proxy.run(client)
+    answer: tuple[int, str] = await proxy.run(client)
+    return answer
 
 
 @pytest.mark.parametrize("leads", [False, True], ids=["follower", "leader"])
@@ -168,7 +169,7 @@ async def test_role_is_no_account(servers: Pair) -> None:
 @pytest.mark.parametrize("leads", [False, True], ids=["follower", "leader"])
 async def test_refusals_carry_mariadbs_own_numbers(servers: Pair, leads: bool) -> None:
     async with cluster(servers, leads=leads) as proxy:
-        cases = [
+        cases: list[tuple[int, dict[str, Any]]] = [
             (1045, {"password": "wrong"}),
             (1049, {"database": "nowhere"}),
             (1044, {"user": "here"}),
@@ -188,7 +189,7 @@ async def _direct(pair: Pair, **options: Any) -> tuple[int, str]:
 
     def client() -> tuple[int, str]:
         with pytest.raises(pymysql.err.OperationalError) as caught:
-            pymysql.connect(host="127.0.0.1", port=pair.primary.port, **(defaults | options))
+            pymysql.connect(host="127.0.0.1", port=pair.primary.port or 0, **(defaults | options))
         return caught.value.args
 
     return await trio.to_thread.run_sync(client)

@@ -8,6 +8,8 @@ only, and whether it opens the session's other connections too.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import trio
+
 from wolfscale.mysql.buffer import PacketBuffer
 from wolfscale.mysql.constants import NATIVE_PASSWORD
 from wolfscale.mysql.handshake import parse_auth_switch
@@ -19,6 +21,8 @@ from wolfscale.proxy.errors import BackendUnavailable, ControlLost, ProxyError
 
 ER_NOT_SUPPORTED_AUTH_MODE = 1251
 ER_ACCESS_DENIED_NO_PASSWORD = 1698
+SERVER_SECONDS = 10.0
+"""For one answer of a server to a log-in; none comes while an account statement waits for its majority."""
 _SHA2_FAST_SUCCESS = b"\x01\x03"
 """caching_sha2_password: the answer was right, and the server's OK follows without another word."""
 
@@ -90,7 +94,7 @@ async def authenticate(
         RemoteProtocolError: either sent nonsense.
     """
     while True:
-        payload = await server.read() if first is None else first
+        payload = await server_word(server) if first is None else first
         first = None
         header = payload[0] if payload else -1
         if header == OK_HEADER:
@@ -114,6 +118,21 @@ async def authenticate(
         proof.answer = await client.read()
         proof.answers = 1 if header == EOF_HEADER else proof.answers + 1
         await server.write(proof.answer)
+
+
+async def server_word(server: PacketStream) -> bytes:
+    """What a server says next to somebody who is logging in.
+
+    Raises:
+        BackendUnavailable: nothing, for so long that it is not the client's fault.
+        ConnectionLost: it is gone.
+    """
+    with trio.move_on_after(SERVER_SECONDS):
+        return await server.read()
+    raise BackendUnavailable(
+        f"MariaDB has not answered this log-in for {SERVER_SECONDS:g} s: it hangs, or an account statement "
+        "(CREATE USER, GRANT) waits for a majority of the nodes. See `wolfscale status`, then try again"
+    )
 
 
 def _allowed(name: str, *, secure: bool) -> ClientPlugin:

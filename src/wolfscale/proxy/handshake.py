@@ -29,7 +29,14 @@ from wolfscale.mysql.transport import PacketStream
 from wolfscale.proxy.accounts import Proof, Proven
 from wolfscale.proxy.backend import RECEIVE_BYTES, BackendConnection, Backends, Credentials
 from wolfscale.proxy.client_tls import ClientTls, InsecureTransport, is_secure, secure
-from wolfscale.proxy.dialogue import LeaderWanted, LogInRefused, authenticate, find_accounts, verify
+from wolfscale.proxy.dialogue import (
+    LeaderWanted,
+    LogInRefused,
+    authenticate,
+    find_accounts,
+    server_word,
+    verify,
+)
 from wolfscale.proxy.errors import BackendUnavailable, ProxyError
 
 ER_ACCESS_DENIED = 1045
@@ -101,7 +108,7 @@ async def relay_log_in(
     packets = PacketStream(stream, receive_bytes=RECEIVE_BYTES)
     try:
         try:
-            greeting = parse_greeting(await packets.read())
+            greeting = parse_greeting(await server_word(packets))
         except ServerError as error:
             await client.write(build_error(error.errno, error.sqlstate, error.message), sequence=0)
             raise LogInRefused from error
@@ -201,7 +208,7 @@ async def _ask_leader(backends: Backends, proxy_header: bytes, asked: HandshakeR
         return None
     packets = PacketStream(stream, receive_bytes=RECEIVE_BYTES)
     try:
-        greeting = parse_greeting(await packets.read())
+        greeting = parse_greeting(await server_word(packets))
         # A plugin that nobody has: what the client has said was to another challenge than this server's.
         await packets.write(build_handshake_response(replace(asked, answer=b"", plugin=_NO_PLUGIN)))
     except ServerError as error:

@@ -12,6 +12,7 @@ from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerEr
 from wolfscale.mysql.proxy_protocol import build_local, build_v1
 from wolfscale.mysql.results import build_error
 from wolfscale.mysql.transport import PacketStream
+from wolfscale.proxy.admission import Admission
 from wolfscale.proxy.backend import RECEIVE_BYTES, Backends
 from wolfscale.proxy.classify import Classifier
 from wolfscale.proxy.client_tls import ClientTls
@@ -54,7 +55,7 @@ class Listener:
         self._tls = tls
         self._bounds = bounds or Bounds()
         self._max_sessions = max_sessions
-        self._log_ins = trio.Semaphore(max_log_ins)
+        self._admission = Admission(max_sessions=max_sessions, max_log_ins=max_log_ins)
         self._classifier = Classifier(node_account=backends.views.current.node_account)
         self._sessions: dict[int, Session] = {}
         self._numbers = itertools.count(1)
@@ -102,7 +103,8 @@ class Listener:
     async def _on_client(self, stream: NonblockingStream, engine: Engine) -> None:
         statistics = self.statistics
         client = PacketStream(stream, receive_bytes=RECEIVE_BYTES)
-        if statistics.sessions >= self._max_sessions:
+        address = _peer_address(stream)
+        if statistics.sessions >= self._max_sessions or not self._admission.arrive(address):
             statistics.refused_connections += 1
             await _tell(client, ER_CON_COUNT_ERROR, "08004", "Too many connections", sequence=0)
             return
@@ -112,7 +114,10 @@ class Listener:
         try:
             with contextlib.suppress(OSError):
                 stream.plain_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            session = await self._log_in(client, stream, engine)
+            try:
+                session = await self._log_in(client, stream, engine, address)
+            finally:
+                self._admission.leave(address)
             if session is not None:
                 number = next(self._numbers)
                 self._sessions[number] = session
@@ -131,11 +136,11 @@ class Listener:
             await client.aclose_forcefully()
 
     async def _log_in(
-        self, client: PacketStream, stream: NonblockingStream, engine: Engine
+        self, client: PacketStream, stream: NonblockingStream, engine: Engine, address: str
     ) -> Session | None:
         try:
             with trio.fail_after(self._bounds.log_in_seconds):
-                async with self._log_ins:
+                async with self._admission.turn(address):
                     logged_in = await relay_log_in(client, self._backends, _proxy_header(stream), self._tls)
             return Session(
                 client,
@@ -155,12 +160,24 @@ class Listener:
         except ServerError as error:
             await _tell(client, error.errno, error.sqlstate, error.message)
         except trio.TooSlowError:
-            message = "No log-in within the time allowed, or no MariaDB to log in to: is the cluster up?"
+            message = (
+                f"No log-in within {self._bounds.log_in_seconds:g} s: the client was slow, too many others "
+                "were logging in, or no MariaDB could be reached: is the cluster up? See `wolfscale status`"
+            )
             await _tell(client, ER_HANDSHAKE_ERROR, "08S01", message)
         except ConnectionLost:
             pass
         self.statistics.log_ins_failed += 1
         return None
+
+
+def _peer_address(stream: NonblockingStream) -> str:
+    """The client's address without its port; the same for all that have none."""
+    try:
+        name = stream.plain_socket.getpeername()
+    except OSError:
+        return ""
+    return str(name[0]) if isinstance(name, tuple) else ""
 
 
 def _proxy_header(stream: NonblockingStream) -> bytes:
