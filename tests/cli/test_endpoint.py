@@ -106,6 +106,16 @@ def test_unusable_endpoint_is_a_mistake_of_the_command_line(capsys: pytest.Captu
     assert "write http://HOST:PORT" in capsys.readouterr().err
 
 
+def test_file_without_a_certificate_is_a_mistake_of_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ca.pem").touch()
+    assert run("-e", "https://127.0.0.1:1", "--ca-file", str(tmp_path / "ca.pem")) == Exit.USAGE
+    error = capsys.readouterr().err
+    assert "ca.pem holds no certificate" in error
+    assert "tls-authority.pem" in error
+
+
 def test_token_of_the_environment_is_sent(
     monkeypatch: pytest.MonkeyPatch, asked: list[tuple[str, Access]]
 ) -> None:

@@ -14,6 +14,7 @@ import trio
 from pydantic import BaseModel, ValidationError
 
 from wolfscale.api.errors import (
+    AuthorityInvalidError,
     EndpointInvalidError,
     NodeAnswerError,
     NodeUnreachableError,
@@ -81,6 +82,7 @@ async def ask(
         timeout_seconds: for connecting and answering together.
 
     Raises:
+        AuthorityInvalidError: `access.ca_file` holds no certificate.
         NodeUnreachableError: nobody listens there, its certificate is not trusted, or the answer took too
             long.
         NodeAnswerError: the answer is not HTTP or not JSON.
@@ -103,7 +105,12 @@ async def _connect(target: _Target, access: Access) -> trio.abc.Stream:
     context = None
     if target.encrypted:
         # Before anything is connected: a file that cannot be used is the caller's mistake, not the node's.
-        context = ssl.create_default_context(cafile=access.ca_file)
+        try:
+            context = ssl.create_default_context(cafile=access.ca_file)
+        except ssl.SSLError as error:
+            if access.ca_file is None:
+                raise
+            raise AuthorityInvalidError(access.ca_file) from error
         # A node's own certificate in that file is as good as its authority's (Python 3.13's default).
         context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
     stream = await trio.open_tcp_stream(target.host, target.port, happy_eyeballs_delay=math.inf)

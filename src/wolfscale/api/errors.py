@@ -43,6 +43,13 @@ class EndpointInvalidError(NodeUnreachableError):
         super().__init__(endpoint, "it is no address: write http://HOST:PORT or https://HOST:PORT")
 
 
+class AuthorityInvalidError(ApiError):
+    """The file that should hold the authority of a node's certificate cannot be used."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} holds no certificate in PEM")
+
+
 class NodeAnswerError(ApiError):
     """Something answered at an endpoint, but not as a WolfScale node does.
 

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from wolfscale.api.client import Access
-from wolfscale.api.errors import ApiError, EndpointInvalidError, TokenRefusedError
+from wolfscale.api.errors import ApiError, AuthorityInvalidError, EndpointInvalidError, TokenRefusedError
 from wolfscale.cli.configuration import as_command_error
 from wolfscale.cli.exits import CommandError, Exit
 from wolfscale.config import Address, Config, ConfigError, find_config, load, parse_address
@@ -178,6 +178,12 @@ def no_answer(error: ApiError) -> CommandError:
         return CommandError(str(error), exit_code=Exit.REFUSED, next_step=_TOKENS)
     if isinstance(error, EndpointInvalidError):
         return CommandError(str(error), exit_code=Exit.USAGE, next_step="correct --endpoint")
+    if isinstance(error, AuthorityInvalidError):
+        return CommandError(
+            str(error),
+            exit_code=Exit.USAGE,
+            next_step="name the node's tls-authority.pem, a copy from its data directory, with --ca-file",
+        )
     return CommandError(
         str(error),
         exit_code=Exit.UNREACHABLE,
