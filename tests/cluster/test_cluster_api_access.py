@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,15 @@ from wolfscale.api.tokens import FILE_NAME, read_tokens
 from wolfscale.certificates import AUTHORITY_FILE
 from wolfscale.config import advertised_address, parse_address
 from wolfscale.demo.plan import LOOPBACK
+from wolfscale.demo.processes import resident_bytes
 
 pytestmark = pytest.mark.cluster
 
 ROOT = Path(__file__).parents[2]
 SEED = int(os.environ.get("WOLFSCALE_API_FUZZ_SEED", "1"))
 FUZZ_SECONDS = int(os.environ.get("WOLFSCALE_API_FUZZ_SECONDS", "40"))
+MOST_MEMORY = 160 << 20
+"""A node has under 120 MiB at first, and thousands of requests must leave nothing behind."""
 EXAMPLES = 1_000_000
 """More than fit into the time."""
 
@@ -59,6 +63,17 @@ class OpenCluster(ClusterUnderTest):
     def tokens(self, number: int) -> dict[Scope, str]:
         found = read_tokens(self.node(number).data_dir / FILE_NAME)
         return {token.scope: token.value for token in found}
+
+
+@contextmanager
+def explained(cluster: OpenCluster) -> Iterator[None]:
+    """Prints the ends of the nodes' logs when the block fails."""
+    try:
+        yield
+    except BaseException:
+        for number in cluster.numbers:
+            print(f"--- node-{number}\n{cluster.log_tail(number, 60)}")
+        raise
 
 
 @pytest.fixture(scope="module")
@@ -221,6 +236,11 @@ def fuzz(url: str, seconds: int, *headers: str) -> subprocess.CompletedProcess[s
 
 @pytest.mark.parametrize("place", ["follower, no token", "leader, with a token"])
 async def test_schemathesis_finds_nothing(opened: OpenCluster, place: str) -> None:
+    with explained(opened):
+        await find_nothing(opened, place)
+
+
+async def find_nothing(opened: OpenCluster, place: str) -> None:
     leader = await opened.wait_writable()
     processes = {number: opened.process_ids(number)[0] for number in opened.numbers}
     if place.startswith("leader"):
@@ -236,6 +256,9 @@ async def test_schemathesis_finds_nothing(opened: OpenCluster, place: str) -> No
     assert found.returncode == 0, f"seed {SEED}\n{found.stdout}\n{found.stderr}"
     assert "generated" in found.stdout
     assert {number: opened.process_ids(number)[0] for number in opened.numbers} == processes
+    assert {
+        number: size for number, pid in processes.items() if (size := resident_bytes(pid)) > MOST_MEMORY
+    } == {}
     for number in opened.numbers:
         log = opened.node(number).log_path.read_text(encoding="utf-8")
         assert "a request failed" not in log
