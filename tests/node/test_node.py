@@ -217,7 +217,8 @@ async def test_purged_entries_are_gone_and_later_ones_still_replicate(tmp_path: 
 
 async def test_many_proposals_share_writes(tmp_path: Path) -> None:
     async with cluster(tmp_path) as nodes:
-        await nodes.grow(3)
+        # A disk that stalls for seconds would make the leader hand over, and take no proposals meanwhile.
+        await nodes.grow(3, election_timeout=NEVER)
         leader = await nodes.leader()
         before = leader.node.status().persists
         term = leader.node.term
