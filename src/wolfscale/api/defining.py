@@ -141,12 +141,12 @@ async def _commit_claim(session: LeaderSession) -> None:
 
 
 async def _forget(session: LeaderSession, key: RetryKey) -> None:
-    with contextlib.suppress(WolfScaleError, OutcomeUnknown):
+    with contextlib.suppress(WolfScaleError):
         await idempotency.forget(session.connection, key)
 
 
 async def _remember(session: LeaderSession, key: RetryKey, results: list[RowResult]) -> None:
     """Done is done: a key whose row stays pending only makes a retry say that it does not know."""
     response = msgspec.json.encode([result.model_dump() for result in results])
-    with contextlib.suppress(WolfScaleError, OutcomeUnknown):
+    with contextlib.suppress(WolfScaleError):
         await idempotency.remember(session.connection, key, response)

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from wolfscale.api.errors import ApiError
 from wolfscale.api.tables import Holds, TableColumn
 from wolfscale.mysql.binary import UNSIGNED_FLAG, Parameter, Value
 from wolfscale.mysql.constants import BINARY_COLLATION, ColumnType
@@ -42,7 +43,7 @@ _TIME = re.compile(r"-?[0-9]{2,3}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?", re.ASCII)
 _encode_document = msgspec.json.Encoder(decimal_format="number").encode
 
 
-class ValueRefused(Exception):
+class ValueRefused(ApiError):
     """A value does not fit its column or place; the text says what would, without naming the place."""
 
 

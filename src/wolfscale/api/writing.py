@@ -15,6 +15,7 @@ import msgspec
 import trio
 
 from wolfscale.api import idempotency
+from wolfscale.api.errors import ApiError
 from wolfscale.api.gateway import LeaderSession, NoLeaderError, SqlGateway
 from wolfscale.api.idempotency import RetryKey
 from wolfscale.api.problems import Problem
@@ -49,7 +50,7 @@ _MATCHED = re.compile(r"Rows matched: (\d+)")
 _Result = TypeVar("_Result")
 
 
-class OutcomeUnknown(Exception):
+class OutcomeUnknown(ApiError):
     """Whether a commit was carried out is not known; the cause says why."""
 
 
