@@ -224,3 +224,96 @@ async def test_limit_of_an_accounts_connections_is_mariadbs(servers: Pair) -> No
                 rows(connection, "DO 1")
 
         await proxy.run(client)
+
+
+@pytest.mark.parametrize("leads", [False, True], ids=["follower", "leader"])
+@pytest.mark.parametrize("database", ["demo", None])
+async def test_expired_password_is_changed_through_the_proxy(
+    servers: Pair, leads: bool, database: str | None
+) -> None:
+    servers.primary.execute(
+        f"CREATE OR REPLACE USER expired@'%' IDENTIFIED BY '{PASSWORD}' PASSWORD EXPIRE",
+        "GRANT ALL ON demo.* TO expired@'%'",
+    )
+    servers.catch_up()
+    async with cluster(servers, leads=leads) as proxy:
+
+        def client() -> None:
+            with proxy.connect(user="expired", database=database) as connection:
+                for _ in range(2):
+                    with pytest.raises(pymysql.err.OperationalError) as caught:
+                        rows(connection, "SELECT v FROM demo.t WHERE id = 2")
+                    assert caught.value.args[0] == 1820
+                rows(connection, "SET PASSWORD = PASSWORD('fresh')")
+                for _ in range(3):
+                    assert rows(connection, "SELECT v FROM demo.t WHERE id = 2") == [("two",)]
+                rows(connection, "UPDATE demo.t SET v = 'two' WHERE id = 2")
+            with proxy.connect(user="expired", password="fresh") as connection:
+                assert rows(connection, "SELECT v FROM demo.t WHERE id = 2") == [("two",)]
+
+        await proxy.run(client)
+        assert (await refusal(proxy, user="expired"))[0] == 1045
+    servers.primary.execute("DROP USER expired@'%'")
+
+
+async def test_server_that_takes_no_expired_passwords_says_so(servers: Pair) -> None:
+    servers.primary.execute(f"CREATE OR REPLACE USER expired@'%' IDENTIFIED BY '{PASSWORD}' PASSWORD EXPIRE")
+    servers.catch_up()
+    servers.replica.execute("SET GLOBAL disconnect_on_expired_password = 1")
+    try:
+        async with cluster(servers) as proxy:
+            assert (await refusal(proxy, user="expired", database=None))[0] == 1862
+    finally:
+        servers.replica.execute("SET GLOBAL disconnect_on_expired_password = 0")
+        servers.primary.execute("DROP USER expired@'%'")
+
+
+async def test_password_changed_by_its_own_session_ends_it_at_a_failover(servers: Pair) -> None:
+    servers.primary.execute(
+        f"CREATE OR REPLACE USER changer@'%' IDENTIFIED BY '{PASSWORD}'", "GRANT ALL ON demo.* TO changer@'%'"
+    )
+    servers.catch_up()
+    async with cluster(servers) as proxy:
+
+        def client() -> None:
+            with proxy.connect(user="changer") as connection:
+                rows(connection, "SET PASSWORD = PASSWORD('fresh')")
+                assert rows(connection, "SELECT v FROM t WHERE id = 2") == [("two",)]
+                trio.from_thread.run_sync(lambda: proxy.change(term=2))
+                with pytest.raises(pymysql.err.OperationalError) as caught:
+                    rows(connection, "UPDATE t SET v = 'two' WHERE id = 2")
+                assert caught.value.args[0] == 1045
+                with pytest.raises(pymysql.err.Error):
+                    rows(connection, "SELECT 1 FOR UPDATE")
+
+        await proxy.run(client)
+    servers.primary.execute("DROP USER changer@'%'")
+
+
+async def test_server_with_too_many_connections_says_so_itself(servers: Pair) -> None:
+    servers.replica.execute("SET GLOBAL max_connections = 10")
+    try:
+        async with cluster(servers) as proxy:
+
+            def client() -> None:
+                open_ones = []
+
+                def open_many() -> None:
+                    for _ in range(20):
+                        open_ones.append(proxy.connect())
+
+                with pytest.raises(pymysql.err.OperationalError) as caught:
+                    open_many()
+                assert caught.value.args[0] == 1040
+                for connection in open_ones:
+                    connection.close()
+
+            await proxy.run(client)
+    finally:
+        with trio.fail_after(60):
+            while True:
+                try:
+                    servers.replica.execute("SET GLOBAL max_connections = 151")
+                    break
+                except pymysql.err.OperationalError:
+                    await trio.sleep(0.05)

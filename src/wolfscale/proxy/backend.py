@@ -171,6 +171,7 @@ class BackendConnection:
         closed: it broke or was closed.
         variables: the tracked session variables as last told.
         last_gtid: the newest GTID that it told.
+        sandboxed: the account's password has expired, and only the leader is of use: there it can be changed.
     """
 
     def __init__(
@@ -197,11 +198,13 @@ class BackendConnection:
         self.closed = False
         self.variables: dict[bytes, bytes] = {}
         self.last_gtid = ""
+        self.sandboxed = False
 
     def is_passable(self, known_entries: int) -> bool:
         """Whether it knows the session's state and its socket may be used beside its stream."""
         return (
             not self.closed
+            and not self.sandboxed
             and self.known_entries == known_entries
             and isinstance(self.packets.stream, NonblockingStream)
             and not self.packets.buffered_bytes

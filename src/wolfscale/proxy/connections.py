@@ -14,6 +14,7 @@ from wolfscale.proxy.statistics import Statistics
 from wolfscale.proxy.view import View
 
 ER_BAD_DB = 1049
+ER_MUST_CHANGE_PASSWORD = 1820
 LOG_IN_REFUSED = frozenset({1044, 1045, 1130, 1698, 4151})
 """What a server says to credentials that have been good before; further attempts would be refused as well."""
 
@@ -92,7 +93,7 @@ class Connections:
             return None
         reader = self.reader
         if reader is not None and not reader.closed:
-            return reader
+            return None if reader.sandboxed else reader
         if not view.database_ready or not credentials.reopens or self._refused_locally:
             return None
         await self._drop_reader()
@@ -182,6 +183,9 @@ class Connections:
             try:
                 await connection.run(pending)
             except ServerError as error:
+                if error.errno == ER_MUST_CHANGE_PASSWORD:
+                    # Not even USE before the password is changed, which may come now: told again later.
+                    return
                 # The default schema was dropped: MariaDB's sessions have none then either.
                 if error.errno != ER_BAD_DB or not connection.leader:
                     raise

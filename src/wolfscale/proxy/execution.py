@@ -16,7 +16,7 @@ from wolfscale.mysql.framing import packet
 from wolfscale.mysql.results import rewrite_ok
 from wolfscale.mysql.transport import PacketStream
 from wolfscale.proxy.backend import BackendConnection, Backends
-from wolfscale.proxy.connections import Bounds, Connections
+from wolfscale.proxy.connections import ER_MUST_CHANGE_PASSWORD, Bounds, Connections
 from wolfscale.proxy.consistency import Level, SessionConsistency, sequence_of
 from wolfscale.proxy.errors import ControlLost, NoLeader, OutcomeUnknown, ProxyError
 from wolfscale.proxy.global_variables import is_default, variable_name
@@ -477,6 +477,10 @@ class Executor:
             # A leader's MariaDB that is read-only is being demoted. A user's own read-only transaction
             # gives 1792, and is nobody's business.
             return error.errno == ER_READ_ONLY_SERVER and "read-only" in error.message
+        if error.errno == ER_MUST_CHANGE_PASSWORD:
+            # MariaDB leaves a session there until it has changed the password itself, which is not here.
+            connection.sandboxed = True
+            return True
         if error.errno in MISJUDGED:
             self._statistics.misjudged_reads += 1
             return True

@@ -15,6 +15,7 @@ from wolfscale.mysql.results import Ok, build_ok, rewrite_ok
 from wolfscale.mysql.tracker import ResponseTracker
 from wolfscale.proxy.backend import BackendConnection
 from wolfscale.proxy.classify import Classifier
+from wolfscale.proxy.connections import ER_MUST_CHANGE_PASSWORD
 from wolfscale.proxy.consistency import Level, sequence_of
 from wolfscale.proxy.execution import (
     ER_NO_SUCH_TABLE,
@@ -278,7 +279,7 @@ class Shortcut:
 
     def _is_declined_locally(self, error: ServerError) -> bool:
         # The task will hear the same, count it, and ask the leader.
-        if error.errno in MISJUDGED:
+        if error.errno in MISJUDGED or error.errno == ER_MUST_CHANGE_PASSWORD:
             return True
         return error.errno == ER_NO_SUCH_TABLE and self._executor.connections.writer is not None
 
