@@ -23,6 +23,8 @@ _ARGUMENTS = (
     "--max-connections=500",
     "--max-allowed-packet=1G",
     "--performance-schema=OFF",
+    "--character-set-server=utf8mb4",
+    "--collation-server=utf8mb4_general_ci",
 )
 
 

@@ -2,8 +2,8 @@
 
 A managed server gets them as arguments. An external server's are compared with the table: what can be
 set while it runs is set, and what cannot is named as the exact lines that its configuration lacks.
-Pure: no server is touched here. Character sets, SQL modes and everything else that belongs to the
-applications is left as it is.
+Pure: no server is touched here. SQL modes and everything else that belongs to the applications is left as it
+is; only a managed server's character set is chosen as Debian's own package chooses it.
 """
 
 import re
@@ -111,6 +111,18 @@ TRACKED_VARIABLES = (
 """MariaDB's own default list and `last_gtid`."""
 
 SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        name="character_set_server",
+        value="utf8mb4",
+        reason="MariaDB's built-in latin1 refuses most of the world's text",
+        applies=Applies.MANAGED,
+    ),
+    Setting(
+        name="collation_server",
+        value="utf8mb4_general_ci",
+        reason="the collation that Debian's package gives that character set",
+        applies=Applies.MANAGED,
+    ),
     Setting(name="binlog_format", value="ROW", reason="statements would not give the same rows elsewhere"),
     Setting(
         name="binlog_row_image", value="FULL", reason="a row without a key is found by all of its columns"
