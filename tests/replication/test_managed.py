@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from wolfscale.certificates import ServerCertificate
 from wolfscale.mysql.client import Connection
 from wolfscale.mysql.errors import ConnectionLost, ServerError
 from wolfscale.replication.database import Database, EventName
@@ -114,6 +115,28 @@ async def test_started_server_has_every_setting_and_is_a_silent_replica() -> Non
         assert not (await node.database.replica_status()).configured
         # Two servers that share it delete each other's temporary tables when they start.
         assert variables["tmpdir"] == str(node.server.temporary_directory)
+
+
+@pytest.mark.mariadb
+async def test_started_server_takes_the_log_ins_that_every_node_must_take() -> None:
+    certificate = ServerCertificate.from_secret(b"a secret of sixteen", "n", ("localhost",))
+    async with fresh_node() as node:
+        server = ManagedServer(
+            node.directory, account=ACCOUNT, options=OPTIONS, tls_pem=certificate.chain_pem
+        )
+        database = Database(server)
+        await database.start(Boot(number=1))
+        try:
+            assert await database.value("SELECT @@have_ssl") == "YES"
+            plugin = "SELECT PLUGIN_STATUS FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'ed25519'"
+            assert await database.value(plugin) == "ACTIVE"
+            # The key can be read again for as long as the server runs, though it stands on no disk.
+            await database.query("FLUSH SSL")
+            assert not any(
+                path.is_file() and b"PRIVATE KEY" in path.read_bytes() for path in node.directory.rglob("*")
+            )
+        finally:
+            await database.stop()
 
 
 @pytest.mark.mariadb

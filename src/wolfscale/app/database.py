@@ -1,5 +1,6 @@
 """The MariaDB server that the configuration asks for, and how to reach a running node's."""
 
+from wolfscale.certificates import ServerCertificate
 from wolfscale.config import Config, DatabaseMode
 from wolfscale.config import Durability as ConfiguredDurability
 from wolfscale.replication.external import ExternalServer, shell_commands, systemd_commands
@@ -16,8 +17,13 @@ CONNECTION_FILE = "database-connection"
 EXTERNAL_SOCKET = "/run/mysqld/mysqld.sock"
 
 
-def build_server(config: Config, account: Account) -> Server | None:
+def build_server(config: Config, account: Account, secret: bytes) -> Server | None:
     """Return the server beside this node; None on a witness.
+
+    Args:
+        config: the node's configuration.
+        account: the node's account on it.
+        secret: the cluster's secret, from which a managed server gets a certificate.
 
     Raises:
         ServerUnsupported: MariaDB is not installed, or cannot be run as it must.
@@ -37,6 +43,7 @@ def build_server(config: Config, account: Account) -> Server | None:
                     extra=database.options,
                 ),
                 program=database.mariadbd,
+                tls_pem=_certificate(config, secret),
             )
         case DatabaseMode.EXTERNAL:
             if database.start_command and database.stop_command and database.kill_command:
@@ -53,3 +60,9 @@ def build_server(config: Config, account: Account) -> Server | None:
                 durability=_DURABILITY[database.durability],
                 program=database.mariadbd,
             )
+
+
+def _certificate(config: Config, secret: bytes) -> bytes:
+    """For the proxies' connections to it, and for whoever connects to its port on this machine."""
+    names = ("localhost", "127.0.0.1", "::1", config.node.id)
+    return ServerCertificate.from_secret(secret, config.node.id, names).chain_pem

@@ -128,7 +128,7 @@ async def _run(config: Config, bootstrap: bool, note: Path) -> int:
     account = node_account(config, secret.value)
     logs.hide(account.password)
     announcement = Announcement(config)
-    parts = _database_parts(config, node, account, announcement)
+    parts = _database_parts(config, node, account, announcement, secret.value)
     try:
         return await _Member(config, node, storage, parts, announcement, secret.value, note).run()
     finally:
@@ -136,9 +136,9 @@ async def _run(config: Config, bootstrap: bool, note: Path) -> int:
 
 
 def _database_parts(
-    config: Config, node: Node, account: Account, announcement: Announcement
+    config: Config, node: Node, account: Account, announcement: Announcement, secret: bytes
 ) -> DatabaseParts | None:
-    server = build_server(config, account)
+    server = build_server(config, account, secret)
     if server is None:
         return None
     database = Database(server)

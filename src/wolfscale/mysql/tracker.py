@@ -54,7 +54,6 @@ _RUN_ROWS = 8
 """Rows ahead at which one of the same length is looked for before a run of them is."""
 
 
-
 LONGEST_HEAD_BYTES = 2048
 """A longer head of a result is not kept."""
 

@@ -1,6 +1,7 @@
 """A session's connection to one MariaDB server, and where such connections come from."""
 
 import contextlib
+import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,8 +13,10 @@ from wolfscale.mysql.constants import NATIVE_PASSWORD, Capability, Command
 from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerError
 from wolfscale.mysql.handshake import (
     AuthSwitch,
+    Greeting,
     HandshakeResponse,
     build_handshake_response,
+    build_tls_request,
     parse_auth_switch,
     parse_greeting,
 )
@@ -22,7 +25,7 @@ from wolfscale.mysql.tracker import ResponseTracker
 from wolfscale.mysql.transport import PacketStream
 from wolfscale.proxy.accounts import Account
 from wolfscale.proxy.view import Views
-from wolfscale.sockets import NonblockingStream
+from wolfscale.sockets import NonblockingStream, start_tls
 
 RECEIVE_BYTES = 1 << 15
 """One receive of a response: most fit, and a buffer of this size costs no trip to the kernel's allocator."""
@@ -143,6 +146,7 @@ class Credentials:
         client_capabilities: those that hold between client and proxy.
         clear_password: the password, where the client has shown it.
         reopens: whether another connection can be opened with them.
+        tls: whether the account is let in under TLS only, so that its connections need it too.
         leader_only: why the session runs on the leader alone; empty: it does not.
     """
 
@@ -152,6 +156,7 @@ class Credentials:
     client_capabilities: int
     clear_password: bytes | None = None
     reopens: bool = True
+    tls: bool = False
     leader_only: str = ""
 
 
@@ -299,6 +304,40 @@ class BackendConnection:
         await self.packets.aclose_forcefully()
 
 
+def _unverified() -> ssl.SSLContext:
+    """Towards a server that is reached over its own unix socket, or over a link that has proved itself."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def begin_tls(packets: PacketStream, greeting: Greeting, response: HandshakeResponse) -> int:
+    """Continue with a server under TLS, if it can: for accounts that MariaDB lets in so only.
+
+    Returns:
+        The capability that the response must carry then; 0 without TLS.
+
+    Raises:
+        ConnectionLost: the server is gone, or the handshake failed.
+    """
+    if not greeting.capabilities & Capability.SSL:
+        return 0
+    await packets.write(
+        build_tls_request(response.capabilities, response.max_packet_bytes, response.collation)
+    )
+    stream = packets.stream
+    if isinstance(stream, NonblockingStream) and stream.socket is stream.plain_socket:
+        try:
+            packets.stream = await start_tls(stream, _unverified(), server_side=False)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise ConnectionLost(f"MariaDB's TLS handshake failed: {error}") from error
+    else:
+        # TLS within the link's: the relay engine does not carry that, the session's task does.
+        await packets.start_tls(_unverified(), server_side=False)
+    return int(Capability.SSL)
+
+
 CLEAR_TEXT = frozenset({"dialog", "mysql_clear_password"})
 """Client plugins whose answer is the password itself, ended by a NUL byte."""
 
@@ -332,20 +371,20 @@ async def log_in(
             raise RemoteProtocolError(f"the server {greeting.server_version} lacks capabilities {missing:#x}")
         sha1 = credentials.sha1_password
         answer = scramble(sha1, greeting.salt) if sha1 else b""
-        await packets.write(
-            build_handshake_response(
-                HandshakeResponse(
-                    capabilities=response.capabilities,
-                    user=response.user,
-                    answer=answer,
-                    database=b"",
-                    plugin=NATIVE_PASSWORD.encode(),
-                    max_packet_bytes=response.max_packet_bytes,
-                    collation=response.collation,
-                    attributes=response.attributes,
-                )
-            )
+        encrypted = await begin_tls(packets, greeting, response) if credentials.tls else 0
+        answered = HandshakeResponse(
+            capabilities=response.capabilities | encrypted,
+            user=response.user,
+            answer=answer,
+            database=b"",
+            plugin=NATIVE_PASSWORD.encode(),
+            max_packet_bytes=response.max_packet_bytes,
+            collation=response.collation,
+            attributes=response.attributes,
         )
+        # A server that turns the client's address away has said so by now, and reads no more.
+        with contextlib.suppress(ConnectionLost):
+            await packets.write(build_handshake_response(answered))
         payload = await packets.read()
         if payload[:1] == bytes((EOF_HEADER,)):
             await packets.write(_answer_to(parse_auth_switch(payload), credentials))

@@ -9,12 +9,14 @@ The server beside the node answers. Where the account's plugin proves one challe
 be the leader's, and the whole session is the leader's with it.
 """
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import trio
 
 from wolfscale.mysql.constants import Capability
-from wolfscale.mysql.errors import ServerError
+from wolfscale.mysql.errors import ConnectionLost, ServerError
 from wolfscale.mysql.handshake import (
     Greeting,
     HandshakeResponse,
@@ -26,8 +28,8 @@ from wolfscale.mysql.handshake import (
 )
 from wolfscale.mysql.results import build_error, parse_ok, rewrite_ok
 from wolfscale.mysql.transport import PacketStream
-from wolfscale.proxy.accounts import Proof, Proven
-from wolfscale.proxy.backend import RECEIVE_BYTES, BackendConnection, Backends, Credentials
+from wolfscale.proxy.accounts import Account, Proof, Proven
+from wolfscale.proxy.backend import RECEIVE_BYTES, BackendConnection, Backends, Credentials, begin_tls
 from wolfscale.proxy.client_tls import ClientTls, InsecureTransport, is_secure, secure
 from wolfscale.proxy.dialogue import (
     LeaderWanted,
@@ -117,17 +119,27 @@ async def relay_log_in(
         refuse_node_account(backends, response.user)
         shared = response.capabilities & (offered | Capability.MYSQL | Capability.CONNECT_WITH_DB)
         asked = _with_capabilities(response, shared | Capability.SESSION_TRACK)
-        # Each side counts its own packets: under TLS the client is one ahead.
-        await packets.write(build_handshake_response(asked))
+        encrypted = is_secure(client)
+        accounts: Sequence[Account] | None = None
+        tls_account, flag = False, 0
+        if encrypted and greeting.capabilities & Capability.SSL:
+            # MariaDB must know that the client came by TLS where the account asks for it.
+            accounts = await find_accounts(backends, response.user)
+            tls_account = any(account.tls for account in accounts)
+            flag = await begin_tls(packets, greeting, asked) if tls_account else 0
+        # Each side counts its own packets, so that the client may be one ahead. A server that turns the
+        # client's address away has said so by now, and reads no more.
+        with contextlib.suppress(ConnectionLost):
+            answer = _with_capabilities(asked, asked.capabilities | flag)
+            await packets.write(build_handshake_response(answer))
         proof = Proof(greeting.salt, response.answer)
         if response.plugin:
             proof.plugin = response.plugin.decode(errors="replace")
         server = _Server(packets, leader, term, greeting)
-        encrypted = is_secure(client)
         try:
             ok = await authenticate(client, packets, proof, secure=encrypted, final=leader)
         except LeaderWanted as wanted:
-            moved, first = await _ask_leader(backends, proxy_header, asked), None
+            moved, first = await _ask_leader(backends, proxy_header, asked, tls=tls_account), None
             if moved is not None:
                 await packets.aclose_forcefully()
                 server, packets = moved, moved.packets
@@ -144,7 +156,8 @@ async def relay_log_in(
             server_version=server.greeting.server_version,
         )
         try:
-            accounts = await find_accounts(backends, response.user)
+            if accounts is None:
+                accounts = await find_accounts(backends, response.user)
             proven = await verify(connection, accounts, response.user, proof)
             await connection.setup()
         except ServerError as error:
@@ -156,6 +169,7 @@ async def relay_log_in(
             sha1_password=proven.sha1_password,
             clear_password=proven.clear_password,
             reopens=proven.reopens,
+            tls=tls_account,
             leader_only=leader_only(proven, proof, connection),
         )
         await client.write(rewrite_ok(ok, asked.capabilities, shared))
@@ -192,7 +206,9 @@ def leader_only(proven: Proven, proof: Proof, connection: BackendConnection) -> 
     return f"the log-in by {proof.plugin} holds for one connection"
 
 
-async def _ask_leader(backends: Backends, proxy_header: bytes, asked: HandshakeResponse) -> _Server | None:
+async def _ask_leader(
+    backends: Backends, proxy_header: bytes, asked: HandshakeResponse, *, tls: bool
+) -> _Server | None:
     """Begin the client's log-in at the leader's MariaDB; None: there is none that can be reached.
 
     Raises:
@@ -209,8 +225,10 @@ async def _ask_leader(backends: Backends, proxy_header: bytes, asked: HandshakeR
     packets = PacketStream(stream, receive_bytes=RECEIVE_BYTES)
     try:
         greeting = parse_greeting(await server_word(packets))
+        flag = await begin_tls(packets, greeting, asked) if tls else 0
         # A plugin that nobody has: what the client has said was to another challenge than this server's.
-        await packets.write(build_handshake_response(replace(asked, answer=b"", plugin=_NO_PLUGIN)))
+        again = replace(asked, answer=b"", plugin=_NO_PLUGIN, capabilities=asked.capabilities | flag)
+        await packets.write(build_handshake_response(again))
     except ServerError as error:
         await packets.aclose_forcefully()
         raise ProxyError(error.errno, error.sqlstate, error.message, fatal=True) from error

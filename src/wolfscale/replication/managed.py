@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import trio
@@ -87,6 +88,7 @@ class ManagedServer:
         account: Account,
         options: ServerOptions | None = None,
         program: Path | None = None,
+        tls_pem: bytes | None = None,
     ) -> None:
         """Prepare the server; nothing is touched.
 
@@ -95,6 +97,8 @@ class ManagedServer:
             account: the node's account on the server.
             options: what the configuration says.
             program: mariadbd; looked for unless given.
+            tls_pem: a private key and its certificate, with which the server offers TLS: accounts with
+                REQUIRE SSL need that. It is memory, and stands on no disk.
 
         Raises:
             ServerUnsupported: there is no mariadbd, or the node is root and the user `mysql` is missing.
@@ -118,6 +122,7 @@ class ManagedServer:
         self.socket_path = _socket_path(self.run_directory)
         self.version = ""
         self._child: Child | None = None
+        self._tls_pem = tls_pem
 
     @property
     def process_id(self) -> int:
@@ -254,14 +259,26 @@ class ManagedServer:
         log.info("created MariaDB's data directory", path=self.data_directory)
 
     def _spawn(self, arguments: list[str]) -> Child:
+        descriptors = []
         try:
+            tls = []
+            if self._tls_pem is not None:
+                # The server has it open for as long as it runs, so that FLUSH SSL can read it again.
+                descriptors.append(os.memfd_create("mariadb-tls"))
+                os.write(descriptors[0], self._tls_pem)
+                path = f"/proc/self/fd/{descriptors[0]}"
+                tls = [f"--ssl-cert={path}", f"--ssl-key={path}"]
             return spawn(
-                [str(self.program), *self._arguments(self.error_log), *arguments],
+                [str(self.program), *self._arguments(self.error_log, tls), *arguments],
                 owner=self.owner,
                 working_directory="/",
+                pass_descriptors=descriptors,
             )
         except OSError as error:
             raise ServerStartFailed(f"cannot start {self.program}: {error}") from error
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
 
     async def _wait_until_open(self, child: Child, tail: LogTail) -> str | None:
         version: str | None = None
@@ -283,7 +300,7 @@ class ManagedServer:
             raise refused
         return version
 
-    def _arguments(self, error_log: Path) -> list[str]:
+    def _arguments(self, error_log: Path, more: Sequence[str] = ()) -> list[str]:
         return [
             "--no-defaults",
             f"--datadir={self.data_directory}",
@@ -292,6 +309,7 @@ class ManagedServer:
             f"--log-error={error_log}",
             # A server that starts removes every temporary table in its tmpdir, other servers' too.
             f"--tmpdir={self.temporary_directory}",
+            *more,
             *managed_arguments(self.options),
         ]
 

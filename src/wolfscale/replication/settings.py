@@ -244,6 +244,9 @@ SETTINGS: tuple[Setting, ...] = (
 )
 """Everything but what changes at each boot (`boot_arguments`) and with the configuration."""
 
+LOG_IN_PLUGINS = ("auth_ed25519",)
+"""Of those that come with MariaDB's server; one that is missing after all costs a line in its error log."""
+
 _ONLY_CHECKED = frozenset({"wsrep_on"} | {s.name for s in SETTINGS if s.name.startswith("replicate_")})
 """Right by default: a managed server need not be told."""
 
@@ -326,6 +329,8 @@ def managed_arguments(options: ServerOptions) -> list[str]:
     settings = [s for s in SETTINGS if s.name not in _ONLY_CHECKED]
     arguments = [setting.argument for setting in (*settings, *durability_settings(options.durability))]
     arguments.append(f"--innodb-buffer-pool-size={options.buffer_pool_mb}M")
+    # Accounts are the same on every node, so what they log in by must be there on every node.
+    arguments += [f"--plugin-load-add={library}" for library in LOG_IN_PLUGINS]
     if options.port is None:
         arguments.append("--skip-networking")
     else:
