@@ -162,10 +162,10 @@ def test_tls_socket_without_room_wants_the_same_bytes_again() -> None:
     far = TlsSocket(ends[1], credentials.server, server_side=True)
     waiting = [near, far]
     while waiting:
-        for end in list(waiting):
+        for secured in list(waiting):
             with contextlib.suppress(ssl.SSLWantReadError):
-                end.do_handshake()
-                waiting.remove(end)
+                secured.do_handshake()
+                waiting.remove(secured)
     data = bytes(range(256)) * 10_000
     sent, got = 0, bytearray()
     refused = 0
