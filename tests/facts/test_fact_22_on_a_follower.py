@@ -67,7 +67,7 @@ REFUSED = (
     "CHANGE MASTER TO MASTER_HOST='nowhere'",
     "PURGE BINARY LOGS BEFORE NOW()",
     "SHUTDOWN",
-    "KILL 1",
+    "BEGIN NOT ATOMIC KILL 1; END",
     "SET sql_log_bin = 0",
     "SET @@session.skip_replication = 1",
     "SET gtid_domain_id = 7",

@@ -19,6 +19,7 @@ from wolfscale.proxy.accounts import Account, parse_accounts
 from wolfscale.proxy.client_tls import ClientTls
 from wolfscale.proxy.connections import Bounds
 from wolfscale.proxy.errors import ControlLost
+from wolfscale.proxy.kill_calls import KillCall, Killed
 from wolfscale.proxy.listener import Listener
 from wolfscale.proxy.view import View, Views
 from wolfscale.sockets import NonblockingStream, open_unix_stream
@@ -108,6 +109,7 @@ class Cluster:
         self.views = Views(
             View(
                 node="n",
+                number=3,
                 term=1,
                 leader="n" if leads else "m",
                 writable=True,
@@ -126,6 +128,10 @@ class Cluster:
         """Global variables as the node was told to spread them."""
         self.no_settings = ""
         """Why none can be spread, if so."""
+        self.interrupted: list[tuple[int, bool, bool]] = []
+        """Connections as the node was told to interrupt them: whether the leader's, whether for good."""
+        self.committing = False
+        """What runs commits and must not be interrupted."""
         self.confirmed: int | None = None
         """What a majority confirms as committed; None: nobody does."""
         self.positions_asked = 0
@@ -184,6 +190,24 @@ class Cluster:
 
     async def settings(self) -> list[dict[str, str]]:
         return [{"Name": "long_query_time", "Value": "2.000000", "Set_by": "app", "Changed_at": "now"}]
+
+    async def kill(self, call: KillCall) -> Killed:
+        answer = await self.listener.answer("kill", {"call": msgspec.to_builtins(call)})
+        return msgspec.convert(answer, Killed)
+
+    async def interrupt(self, connection_id: int, *, leader: bool, term: int, connection: bool) -> bool:
+        """As a node does it, without the look whether it commits: `committing` says so."""
+        self.interrupted.append((connection_id, leader, connection))
+        if self.committing:
+            return False
+        server = self.pair.primary if leader else self.local
+        async with await server.connect() as admin:
+            await admin.query(f"KILL {'CONNECTION' if connection else 'QUERY'} {connection_id}")
+        return True
+
+    async def sessions(self) -> list[dict[str, str]]:
+        rows: list[dict[str, str]] = await self.listener.answer("sessions", {})
+        return rows
 
     async def take_ids(self, count: int) -> list[int]:
         if self.no_ids:

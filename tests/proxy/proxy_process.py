@@ -14,6 +14,7 @@ from wolfscale.mysql.auth import double_sha1, sha1_of_password, stored_hash
 from wolfscale.mysql.constants import NATIVE_PASSWORD
 from wolfscale.proxy.accounts import Account, Method
 from wolfscale.proxy.connections import Bounds
+from wolfscale.proxy.kill_calls import KillCall, Killed
 from wolfscale.proxy.listener import Listener
 from wolfscale.proxy.view import View, Views
 from wolfscale.sockets import open_unix_stream
@@ -56,6 +57,15 @@ class OneServer:
         pass
 
     async def settings(self) -> Sequence[Mapping[str, str]]:
+        return []
+
+    async def kill(self, call: KillCall) -> Killed:
+        return Killed()
+
+    async def interrupt(self, connection_id: int, *, leader: bool, term: int, connection: bool) -> bool:
+        return True
+
+    async def sessions(self) -> list[dict[str, str]]:
         return []
 
     async def take_ids(self, count: int) -> list[int]:

@@ -160,7 +160,7 @@ async def test_refused_statements_never_reach_a_server(servers: Pair, leads: boo
                     "SET sql_log_bin = 0",
                     "SET /*!50000 @@session.*/sql_log_bin = 0",
                     "STOP SLAVE",
-                    "KILL 1",
+                    "EXECUTE IMMEDIATE 'KILL 1'",
                     "SET GLOBAL event_scheduler = OFF",
                     "PREPARE s FROM 'RESET MASTER'",
                 ):

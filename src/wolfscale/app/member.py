@@ -34,6 +34,7 @@ from wolfscale.app.observation.metrics.registry import build_registry
 from wolfscale.app.observation.recorder import Recorder
 from wolfscale.app.questions import NodeQuestions
 from wolfscale.app.retention import keep_log_short
+from wolfscale.app.session_calls import SessionCalls
 from wolfscale.app.sessions import relay_session
 from wolfscale.app.status import NodeStatusSource
 from wolfscale.app.views import ViewPublisher
@@ -252,6 +253,7 @@ class _Member:
                     database=parts.database,
                     intents=intents,
                     settings=GlobalSettingCalls(node, parts.lifecycle),
+                    sessions=SessionCalls(node, parts.lifecycle),
                     ids=self._ids,
                     questions=NodeQuestions(self._status.status, self._gateway.confirmed_sequence),
                 )

@@ -21,8 +21,9 @@ from wolfscale.node.tls import Credentials
 from wolfscale.proxy.accounts import Account
 from wolfscale.proxy.connections import Bounds
 from wolfscale.proxy.consistency import Level
-from wolfscale.proxy.control import ControlClient
+from wolfscale.proxy.control import ControlClient, Handler
 from wolfscale.proxy.errors import ControlLost
+from wolfscale.proxy.kill_calls import KillCall, Killed
 from wolfscale.proxy.listener import Listener
 from wolfscale.proxy.view import View, Views
 
@@ -53,6 +54,8 @@ class ClusterBackends:
 
     def __init__(self, dialer: Dialer, peers: Sequence[str]) -> None:
         self.views = Views()
+        self.handler: Handler | None = None
+        """Answers what a node asks the proxy."""
         self._dialer = dialer
         self._peers = peers
         self._control: ControlClient | None = None
@@ -64,6 +67,7 @@ class ClusterBackends:
             try:
                 stream = await self._dialer.open_stream(peer, "watch")
                 control = ControlClient(stream)
+                control.handler = self.handler
                 async with stream, trio.open_nursery() as nursery:
                     await nursery.start(control.run)
                     log.info("following the cluster", through=peer)
@@ -79,6 +83,7 @@ class ClusterBackends:
 
     async def _follow(self, views: Views) -> None:
         while True:
+            self.views.place = views.place
             self.views.update(views.current)
             await views.changes.wait()
 
@@ -120,6 +125,20 @@ class ClusterBackends:
         """As the followed node knows them."""
         return await self._present_control().settings()
 
+    async def kill(self, call: KillCall) -> Killed:
+        """Asked of the followed node."""
+        return await self._present_control().kill(call)
+
+    async def interrupt(self, connection_id: int, *, leader: bool, term: int, connection: bool) -> bool:
+        """Asked of the followed node."""
+        return await self._present_control().interrupt(
+            connection_id, leader=leader, term=term, connection=connection
+        )
+
+    async def sessions(self) -> list[dict[str, str]]:
+        """As the followed node knows them."""
+        return await self._present_control().sessions()
+
     async def take_ids(self, count: int) -> list[int]:
         """New ids of the node that is followed."""
         return await self._present_control().take_ids(count)
@@ -152,6 +171,7 @@ async def _run(config: Config, listen: str, peers: tuple[str, ...]) -> int:
         max_sessions=config.proxy.max_connections,
         tls=client_tls(tls, secret),
     )
+    backends.handler = proxy.answer
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(backends.watch)

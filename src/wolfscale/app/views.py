@@ -56,6 +56,7 @@ class ViewPublisher:
         leader = node.leader
         view = View(
             node=node.id,
+            number=node.number,
             term=node.term,
             leader=leader.id if leader else None,
             leader_address=leader.address if leader else None,

@@ -71,6 +71,7 @@ async def _run(options: WorkerOptions) -> None:
                 max_sessions=options.max_connections,
                 tls=client_tls(options.tls, options.secret),
             )
+            control.handler = listener.answer
             nursery.start_soon(_report, control, listener.statistics)
             await listener.serve([clients])
     except* ControlLost:

@@ -22,11 +22,14 @@ from wolfscale.app.ids import NodeIds
 from wolfscale.app.intents import IntentCalls
 from wolfscale.app.options import WorkerOptions
 from wolfscale.app.questions import NodeQuestions
+from wolfscale.app.session_calls import SessionCalls
 from wolfscale.app.views import ViewPublisher
 from wolfscale.config import Config, parse_address
 from wolfscale.errors import WolfScaleError
 from wolfscale.proxy.control import serve_control
 from wolfscale.proxy.errors import ControlLost
+from wolfscale.proxy.kill_calls import KillCall
+from wolfscale.proxy.session_ids import WORKERS
 from wolfscale.replication.database import Database
 from wolfscale.replication.processes import Child, spawn
 
@@ -72,6 +75,7 @@ class Workers:
         database: asked for accounts.
         intents: where intents go.
         settings: where global variables go.
+        sessions: where KILL goes; asks the workers.
         ids: asked for ids.
         questions: asked for what is committed, and for the members.
 
@@ -89,6 +93,7 @@ class Workers:
         database: Database,
         intents: IntentCalls,
         settings: GlobalSettingCalls,
+        sessions: SessionCalls,
         ids: NodeIds,
         questions: NodeQuestions,
     ) -> None:
@@ -99,6 +104,8 @@ class Workers:
         self._accounts = AccountLookup(database)
         self._intents = intents
         self._settings = settings
+        self._sessions = sessions
+        self._places: set[int] = set()
         self._ids = ids
         self._questions = questions
         self._reports: dict[int, dict[str, int]] = {}
@@ -192,12 +199,17 @@ class Workers:
         async def handle(name: str, arguments: dict[str, Any]) -> Any:
             return await self._handle(number, name, arguments)
 
+        # Two workers of a place give two sessions the same id; only more than there are places share one.
+        place = next((place for place in range(WORKERS) if place not in self._places), WORKERS - 1)
+        self._places.add(place)
         publisher = self._publisher
         views = publisher.remote_views if number == REMOTE else publisher.views
         try:
-            await serve_control(stream, views, handle)
+            await serve_control(stream, views, handle, place=place, callers=self._sessions.workers)
         except* ControlLost as group:
             log.debug("the control stream of a worker ended", worker=number, reason=str(group.exceptions[0]))
+        finally:
+            self._places.discard(place)
 
     async def _handle(self, number: int, name: str, arguments: dict[str, Any]) -> Any:
         match name:
@@ -214,6 +226,18 @@ class Workers:
                     defaults=arguments["defaults"],
                     user=str(arguments["user"]),
                 )
+            case "kill":
+                call = msgspec.convert(arguments["call"], KillCall)
+                return msgspec.to_builtins(await self._sessions.kill(call))
+            case "interrupt":
+                return await self._sessions.interrupt(
+                    int(arguments["connection_id"]),
+                    leader=bool(arguments["leader"]),
+                    term=int(arguments["term"]),
+                    connection=bool(arguments["connection"]),
+                )
+            case "sessions":
+                return await self._sessions.listed()
             case "settings":
                 return await self._settings.listed()
             case "members":

@@ -42,6 +42,14 @@ def build_local() -> bytes:
     return b"PROXY UNKNOWN\r\n"
 
 
+def client_address(header: bytes) -> str:
+    """The client's address and port in a header of the text form, as the process list shows it."""
+    words = header.split()
+    if len(words) != 6:
+        return "localhost"
+    return f"{words[2].decode('ascii')}:{words[4].decode('ascii')}"
+
+
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 

@@ -24,6 +24,7 @@ from wolfscale.mysql.results import EOF_HEADER, ERROR_HEADER, OK_HEADER, parse_e
 from wolfscale.mysql.tracker import ResponseTracker
 from wolfscale.mysql.transport import PacketStream
 from wolfscale.proxy.accounts import Account
+from wolfscale.proxy.kill_calls import KillCall, Killed
 from wolfscale.proxy.view import Views
 from wolfscale.sockets import NonblockingStream, start_tls
 
@@ -120,6 +121,36 @@ class Backends(Protocol):
 
     async def settings(self) -> Sequence[Mapping[str, str]]:
         """The global variables that clients have set for the cluster, one row each: column names to text.
+
+        Raises:
+            ControlLost: the node cannot tell.
+        """
+        ...
+
+    async def kill(self, call: KillCall) -> Killed:
+        """Kill sessions of the whole cluster.
+
+        Raises:
+            ControlLost: it was perhaps not done.
+        """
+        ...
+
+    async def interrupt(self, connection_id: int, *, leader: bool, term: int, connection: bool) -> bool:
+        """Have a MariaDB interrupt what one of this proxy's connections runs; false: it commits, and was not.
+
+        Args:
+            connection_id: MariaDB's own.
+            leader: it is the leader's MariaDB, not the one beside the node.
+            term: in which the connection was opened.
+            connection: whether MariaDB ends the connection too.
+
+        Raises:
+            ControlLost: it was perhaps not done.
+        """
+        ...
+
+    async def sessions(self) -> Sequence[Mapping[str, str]]:
+        """The sessions of this node's proxies, one row each: column names to text.
 
         Raises:
             ControlLost: the node cannot tell.

@@ -7,7 +7,14 @@ import trio
 from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerError
 from wolfscale.proxy.backend import BackendConnection, Backends, Credentials, log_in
 from wolfscale.proxy.consistency import Level
-from wolfscale.proxy.errors import LogInNotRepeatable, NoLeader, ProxyError, SessionLost, TransactionLost
+from wolfscale.proxy.errors import (
+    ConnectionKilled,
+    LogInNotRepeatable,
+    NoLeader,
+    ProxyError,
+    SessionLost,
+    TransactionLost,
+)
 from wolfscale.proxy.router import SessionFacts
 from wolfscale.proxy.state import SessionState
 from wolfscale.proxy.statistics import Statistics
@@ -52,6 +59,7 @@ class Connections:
     Attributes:
         reader: to the local MariaDB, read-only; None while there is none.
         writer: to the leader's of one term; None while there is none.
+        killed: the session is being ended: what it runs must not be begun again elsewhere.
     """
 
     def __init__(
@@ -68,6 +76,7 @@ class Connections:
         self.reader = None if first.leader else first
         self.writer = first if first.leader else None
         self.credentials = credentials
+        self.killed = False
         self._refused_locally = False
         self._backends = backends
         self._state = state
@@ -83,8 +92,18 @@ class Connections:
             return writer
         return self.reader
 
+    def check_alive(self) -> None:
+        """Raise if the session is being ended.
+
+        Raises:
+            ConnectionKilled: it is.
+        """
+        if self.killed:
+            raise ConnectionKilled
+
     async def local(self) -> BackendConnection | None:
         """The connection for a local read; None if there is none, or if this node leads."""
+        self.check_alive()
         view = self._backends.views.current
         if view.is_leader and view.writable:
             return None
@@ -120,6 +139,7 @@ class Connections:
             LogInNotRepeatable: only the client could open another connection.
             ServerError: the new leader refuses the session's user or settings.
         """
+        self.check_alive()
         view = self._backends.views.current
         writer = self.writer
         if writer is not None:

@@ -1,10 +1,11 @@
-"""The stream between a proxy worker and its node: views one way, requests and replies the other.
+"""The stream between a proxy worker and its node: views one way, requests and replies both.
 
 Frames are a length (4 bytes, big endian) and a msgpack message. The node pushes a view at once and whenever
 it has changed, newest wins; the worker asks what `ControlClient` has methods for. A stream that ends is the
 worker's end too: without a node it knows nothing.
 """
 
+import contextlib
 import itertools
 import struct
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,6 +18,7 @@ from wolfscale.errors import WolfScaleError
 from wolfscale.proxy.accounts import Account, parse_accounts
 from wolfscale.proxy.errors import ControlLost
 from wolfscale.proxy.id_requests import IdRequests
+from wolfscale.proxy.kill_calls import KillCall, Killed
 from wolfscale.proxy.view import View, Views
 
 MAX_FRAME_BYTES = 1 << 20
@@ -28,13 +30,14 @@ _LENGTH = struct.Struct(">I")
 
 
 class PushedView(msgspec.Struct, frozen=True, tag="view"):
-    """Node to proxy: the newest view."""
+    """Node to proxy: the newest view, and the worker's place among those that follow the node."""
 
     view: View
+    place: int = 0
 
 
 class Request(msgspec.Struct, frozen=True, tag="request"):
-    """Proxy to node: do this and tell me."""
+    """Either way: do this and tell me."""
 
     id: int
     name: str
@@ -42,7 +45,7 @@ class Request(msgspec.Struct, frozen=True, tag="request"):
 
 
 class Reply(msgspec.Struct, frozen=True, tag="reply"):
-    """Node to proxy: a request's result, or the reason why there is none."""
+    """The other way: a request's result, or the reason why there is none."""
 
     id: int
     result: Any = None
@@ -99,54 +102,42 @@ class _Frames:
             self._buffer += data
 
 
-class ControlClient:
-    """The proxy's end.
+Handler = Callable[[str, dict[str, Any]], Awaitable[Any]]
+"""Carries out a request by its name and arguments."""
 
-    Attributes:
-        views: what the node pushes.
-    """
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self.views = Views()
-        self._frames = _Frames(stream)
+class Caller:
+    """Requests to the other end, any number at a time."""
+
+    def __init__(self, frames: _Frames, other: str) -> None:
+        self._frames = frames
+        self._other = other
         self._ids = itertools.count(1)
         self._waiting: dict[int, tuple[trio.Event, list[Reply]]] = {}
         self._closed = False
-        self._id_requests = IdRequests(self._ask_for_ids)
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Read until the node closes; started once the first view is here.
+    def on_reply(self, reply: Reply) -> None:
+        """A reply has come."""
+        if reply.id in self._waiting:
+            event, replies = self._waiting[reply.id]
+            replies.append(reply)
+            event.set()
 
-        Raises:
-            ControlLost: the stream ended or broke.
-        """
-        started = False
-        try:
-            while (message := await self._frames.receive()) is not None:
-                if isinstance(message, PushedView):
-                    self.views.update(message.view)
-                    if not started:
-                        started = True
-                        task_status.started()
-                elif isinstance(message, Reply) and message.id in self._waiting:
-                    event, replies = self._waiting[message.id]
-                    replies.append(message)
-                    event.set()
-            raise ControlLost("the node closed the control stream")
-        finally:
-            self._closed = True
-            for event, _ in self._waiting.values():
-                event.set()
+    def close(self) -> None:
+        """No reply will come any more."""
+        self._closed = True
+        for event, _ in self._waiting.values():
+            event.set()
 
     async def request(self, name: str, **arguments: Any) -> Any:
-        """Ask the node.
+        """Ask.
 
         Raises:
-            ControlLost: the node is gone, did not answer in time, or answered with an error. A checkpoint; a
-                request that is cancelled may still be carried out.
+            ControlLost: the other end is gone, did not answer in time, or answered with an error. A
+                checkpoint; a request that is cancelled may still be carried out.
         """
         if self._closed:
-            raise ControlLost("the node is gone")
+            raise ControlLost(f"the {self._other} is gone")
         number = next(self._ids)
         event, replies = self._waiting[number] = (trio.Event(), [])
         try:
@@ -156,10 +147,76 @@ class ControlClient:
         finally:
             del self._waiting[number]
         if not replies:
-            raise ControlLost(f"the node did not answer {name}")
+            raise ControlLost(f"the {self._other} did not answer {name}")
         if replies[0].error is not None:
-            raise ControlLost(f"the node could not do {name}: {replies[0].error}")
+            raise ControlLost(f"the {self._other} could not do {name}: {replies[0].error}")
         return replies[0].result
+
+
+async def _answer(frames: _Frames, handler: Handler | None, request: Request) -> None:
+    try:
+        if handler is None:
+            raise WolfScaleError("nothing is asked of a proxy that has not begun to serve")
+        reply = Reply(request.id, await handler(request.name, request.arguments))
+    except (WolfScaleError, OSError) as error:
+        reply = Reply(request.id, error=str(error) or type(error).__name__)
+    await frames.send(reply)
+
+
+class ControlClient:
+    """The proxy's end.
+
+    Attributes:
+        views: what the node pushes.
+        handler: answers what the node asks.
+    """
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self.views = Views()
+        self.handler: Handler | None = None
+        self._frames = _Frames(stream)
+        self._caller = Caller(self._frames, "node")
+        self._id_requests = IdRequests(self._ask_for_ids)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Read until the node closes; started once the first view is here.
+
+        Raises:
+            ControlLost: the stream ended or broke.
+        """
+        lost = ControlLost("the node closed the control stream")
+        async with trio.open_nursery() as nursery:
+            try:
+                await self._read(nursery, task_status)
+            except ControlLost as error:
+                lost = error
+            finally:
+                self._caller.close()
+            nursery.cancel_scope.cancel()
+        raise lost
+
+    async def _read(self, nursery: trio.Nursery, task_status: trio.TaskStatus[None]) -> None:
+        started = False
+        while (message := await self._frames.receive()) is not None:
+            if isinstance(message, PushedView):
+                self.views.place = message.place
+                self.views.update(message.view)
+                if not started:
+                    started = True
+                    task_status.started()
+            elif isinstance(message, Reply):
+                self._caller.on_reply(message)
+            else:
+                nursery.start_soon(self._answer, message)
+
+    async def _answer(self, request: Request) -> None:
+        # A stream that breaks meanwhile is noticed where it is read.
+        with contextlib.suppress(ControlLost):
+            await _answer(self._frames, self.handler, request)
+
+    async def request(self, name: str, **arguments: Any) -> Any:
+        """Ask the node; see `Caller.request`."""
+        return await self._caller.request(name, **arguments)
 
     async def accounts(self, user: str) -> Sequence[Account]:
         """All accounts that a client of this name may be logged in to."""
@@ -200,6 +257,23 @@ class ControlClient:
         result = await self.request("settings")
         return [{str(name): str(value) for name, value in row.items()} for row in result]
 
+    async def kill(self, call: KillCall) -> Killed:
+        """Kill sessions of the whole cluster."""
+        return msgspec.convert(await self.request("kill", call=msgspec.to_builtins(call)), Killed)
+
+    async def interrupt(self, connection_id: int, *, leader: bool, term: int, connection: bool) -> bool:
+        """Have a MariaDB interrupt a connection of this proxy's; see `Backends.interrupt`."""
+        return bool(
+            await self.request(
+                "interrupt", connection_id=connection_id, leader=leader, term=term, connection=connection
+            )
+        )
+
+    async def sessions(self) -> list[dict[str, str]]:
+        """The sessions of the node's proxies, one row each."""
+        result = await self.request("sessions")
+        return [{str(name): str(value) for name, value in row.items()} for row in result]
+
     async def read_position(self) -> int:
         """The GTID sequence up to which everything was committed when a majority confirmed the leader."""
         return int(await self.request("read_position"))
@@ -213,10 +287,14 @@ class ControlClient:
         return [int(item) for item in result]
 
 
-Handler = Callable[[str, dict[str, Any]], Awaitable[Any]]
-
-
-async def serve_control(stream: trio.abc.Stream, views: Views, handler: Handler) -> None:
+async def serve_control(
+    stream: trio.abc.Stream,
+    views: Views,
+    handler: Handler,
+    *,
+    place: int = 0,
+    callers: set[Caller] | None = None,
+) -> None:
     """The node's end: push views and answer requests until the worker is gone.
 
     Args:
@@ -224,37 +302,45 @@ async def serve_control(stream: trio.abc.Stream, views: Views, handler: Handler)
         views: updated by the node.
         handler: carries out a request; what it raises as `WolfScaleError` or `OSError` is told to the worker,
             anything else is a bug and ends the node.
+        place: the worker's among those that follow the node.
+        callers: what asks the worker is in there while it lives.
 
     Raises:
         ControlLost: the worker sent what is no message, or the stream broke.
     """
     frames = _Frames(stream)
     limit = trio.CapacityLimiter(MAX_REQUESTS)
+    caller = Caller(frames, "proxy worker")
 
     async def push() -> None:
         sent: View | None = None
         while True:
             if views.current != sent:
                 sent = views.current
-                await frames.send(PushedView(sent))
+                await frames.send(PushedView(sent, place))
             else:
                 await views.changes.wait()
 
     async def answer(request: Request, borrower: object) -> None:
         try:
-            try:
-                reply = Reply(request.id, await handler(request.name, request.arguments))
-            except (WolfScaleError, OSError) as error:
-                reply = Reply(request.id, error=str(error) or type(error).__name__)
-            await frames.send(reply)
+            await _answer(frames, handler, request)
         finally:
             limit.release_on_behalf_of(borrower)
 
-    async with stream, trio.open_nursery() as nursery:
-        nursery.start_soon(push)
-        while (message := await frames.receive()) is not None:
-            if isinstance(message, Request):
-                borrower = object()
-                await limit.acquire_on_behalf_of(borrower)
-                nursery.start_soon(answer, message, borrower)
-        nursery.cancel_scope.cancel()
+    if callers is not None:
+        callers.add(caller)
+    try:
+        async with stream, trio.open_nursery() as nursery:
+            nursery.start_soon(push)
+            while (message := await frames.receive()) is not None:
+                if isinstance(message, Request):
+                    borrower = object()
+                    await limit.acquire_on_behalf_of(borrower)
+                    nursery.start_soon(answer, message, borrower)
+                elif isinstance(message, Reply):
+                    caller.on_reply(message)
+            nursery.cancel_scope.cancel()
+    finally:
+        caller.close()
+        if callers is not None:
+            callers.discard(caller)

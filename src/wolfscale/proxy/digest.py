@@ -71,7 +71,8 @@ class Digests:
 
     def remember(self, digest: bytes, statement: Statement, *, entries: int) -> None:
         """Keep a classification, if it holds for all texts of this digest; at most so many entries."""
-        if statement.cacheable and len(digest) <= MAX_KEY_BYTES:
+        # CONNECTION_ID() gets its value in the session's task, so nobody else may recognise such a text.
+        if statement.cacheable and len(digest) <= MAX_KEY_BYTES and b"connection_id" not in digest.lower():
             if len(self.statements) >= entries:
                 del self.statements[next(iter(self.statements))]
             self.statements[digest] = statement

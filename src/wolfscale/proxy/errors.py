@@ -79,6 +79,13 @@ class LogInNotRepeatable(ProxyError):
         )
 
 
+class ConnectionKilled(ProxyError):
+    """Somebody has killed the session."""
+
+    def __init__(self) -> None:
+        super().__init__(1927, "70100", "Connection was killed", fatal=True)
+
+
 class BackendUnavailable(ProxyError):
     """No MariaDB could be reached for the session."""
 

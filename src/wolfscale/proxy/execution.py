@@ -322,6 +322,7 @@ class Executor:
         Raises:
             ProxyError: the transaction is rolled back, or the outcome is unknown.
         """
+        self.connections.check_alive()
         in_transaction, self.facts.in_transaction = self.facts.in_transaction, False
         await self.connections.drop_writer()
         if in_transaction and statement.kind in (Kind.READ, Kind.WRITE, Kind.DIAGNOSTICS):

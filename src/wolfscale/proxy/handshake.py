@@ -89,7 +89,11 @@ class _Server:
 
 
 async def relay_log_in(
-    client: PacketStream, backends: Backends, proxy_header: bytes, tls: ClientTls | None = None
+    client: PacketStream,
+    backends: Backends,
+    proxy_header: bytes,
+    tls: ClientTls | None = None,
+    session_id: int | None = None,
 ) -> LoggedIn:
     """Log a client in.
 
@@ -98,6 +102,7 @@ async def relay_log_in(
         backends: where the servers are.
         proxy_header: the PROXY header with the client's address.
         tls: what the client is offered; None: nothing.
+        session_id: what the client is told as its connection's id; None: the server's own.
 
     Raises:
         LogInRefused: the client has been told.
@@ -115,7 +120,8 @@ async def relay_log_in(
             await client.write(build_error(error.errno, error.sqlstate, error.message), sequence=0)
             raise LogInRefused from error
         offered = greeting.capabilities & ~NOT_RELAYED
-        response = await _greet(client, greeting, offered, tls)
+        shown = greeting if session_id is None else replace(greeting, connection_id=session_id)
+        response = await _greet(client, shown, offered, tls)
         refuse_node_account(backends, response.user)
         shared = response.capabilities & (offered | Capability.MYSQL | Capability.CONNECT_WITH_DB)
         asked = _with_capabilities(response, shared | Capability.SESSION_TRACK)

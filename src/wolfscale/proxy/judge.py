@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from wolfscale.proxy.known import PLAIN_SHOWS, SYSTEM_SCHEMAS
 from wolfscale.proxy.lexer import LexerMode, Token, TokenKind, Tokens, tokenize
 from wolfscale.proxy.reads import classify_query
-from wolfscale.proxy.refused import Refusal, compound_refusal, refusal_of, starts_with
+from wolfscale.proxy.refused import NESTED_KILL, Refusal, compound_refusal, refusal_of, starts_with
 from wolfscale.proxy.settings import Assignment, Scope, parse_assignments
 from wolfscale.proxy.splitting import is_compound, split_statements
 from wolfscale.proxy.statement import Effect, Kind, Statement
@@ -58,6 +58,7 @@ def _never_local(statement: Statement, tokens: Tokens) -> Statement:
         cacheable=False,
         rollback=statement.rollback,
         source=statement.source,
+        kill=statement.kill,
     )
 
 
@@ -72,6 +73,8 @@ def _combine(judged: list[Statement], tokens: Tokens, mode: LexerMode, node_acco
     ):
         # A mode set by the first statement changes how the server reads the second.
         refusal = _other_mode_refusal(tokens.text, mode, node_account)
+    if refusal is None and any(statement.kill for statement in judged):
+        refusal = NESTED_KILL
     if refusal is None and any(statement.source is not None for statement in judged):
         refusal = Refusal("a statement prepared from an expression must come by itself, to be looked at")
     return Statement(
@@ -155,6 +158,8 @@ def _judge_by_words(tokens: Sequence[Token], text: Tokens, mode: LexerMode, node
         case "FLUSH" | "BACKUP":
             locking = first == "BACKUP" or {"LOCK", "EXPORT"} & _words(tokens)
             return _other("the leader's", intent=True, effects=Effect.TABLE_LOCKS if locking else Effect.NONE)
+        case "KILL":
+            return _other("ends a session or its statement, wherever it runs", kill=True, cacheable=False)
         case "CALL":
             return _other(
                 "calls a procedure, which may do anything",
@@ -333,7 +338,7 @@ def _judge_prepare(tokens: Sequence[Token], text: Tokens, mode: LexerMode, node_
         return _other(
             "prepares a statement in SQL",
             intent=immediate and inner.intent,
-            refusal=inner.refusal,
+            refusal=NESTED_KILL if inner.kill else inner.refusal,
             effects=(inner.effects if immediate else Effect.NAMED_STATEMENTS) | _expression_effects(tokens),
             may_write=immediate,
             one_result=not immediate or inner.one_result,

@@ -1,13 +1,15 @@
 """Accepting clients: bounded in number, bounded in time until they are logged in."""
 
 import contextlib
-import itertools
 import socket
 from collections.abc import Sequence
+from typing import Any
 
+import msgspec
 import trio
 
 from wolfscale import logs
+from wolfscale.errors import WolfScaleError
 from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerError
 from wolfscale.mysql.proxy_protocol import build_local, build_v1
 from wolfscale.mysql.results import build_error
@@ -21,7 +23,9 @@ from wolfscale.proxy.dialogue import LogInRefused
 from wolfscale.proxy.engine import Engine
 from wolfscale.proxy.errors import ProxyError
 from wolfscale.proxy.handshake import relay_log_in
+from wolfscale.proxy.kill_calls import KillCall, Killed
 from wolfscale.proxy.session import Session
+from wolfscale.proxy.session_ids import SessionIds, first_id
 from wolfscale.proxy.statistics import Statistics
 from wolfscale.sockets import NonblockingListener, NonblockingStream
 
@@ -58,7 +62,8 @@ class Listener:
         self._admission = Admission(max_sessions=max_sessions, max_log_ins=max_log_ins)
         self._classifier = Classifier(node_account=backends.views.current.node_account)
         self._sessions: dict[int, Session] = {}
-        self._numbers = itertools.count(1)
+        self._ids = SessionIds()
+        self._taken_ids: set[int] = set()
 
     async def serve(
         self,
@@ -84,6 +89,34 @@ class Listener:
                 nursery.start_soon(self._fence)
                 await nursery.start(trio.serve_listeners, on_client, listeners)
                 task_status.started()
+
+    async def answer(self, name: str, arguments: dict[str, Any]) -> Any:
+        """Answer what the node asks about this worker's sessions.
+
+        Raises:
+            WolfScaleError: it asks what this worker does not know.
+        """
+        match name:
+            case "kill":
+                call = msgspec.convert(arguments["call"], KillCall)
+                return msgspec.to_builtins(await self._kill(call))
+            case "sessions":
+                return [session.described() for session in list(self._sessions.values())]
+        raise WolfScaleError(f"a proxy worker knows no request {name!r}: worker and node differ in version")
+
+    async def _kill(self, call: KillCall) -> Killed:
+        meant = [session for session in self._sessions.values() if session.is_meant(call)]
+        allowed = [session for session in meant if call.privileged or session.user == call.by]
+        done: list[bool] = []
+
+        async def kill(session: Session) -> None:
+            interruption = session.interruption
+            done.append(await (interruption.end() if call.connection else interruption.interrupt()))
+
+        async with trio.open_nursery() as nursery:
+            for session in allowed:
+                nursery.start_soon(kill, session)
+        return Killed(done=sum(done), denied=len(meant) - len(allowed), waiting=len(done) - sum(done))
 
     async def _fence(self) -> None:
         """After a change of term, cut the connections to old leaders once they have had time to answer."""
@@ -111,37 +144,41 @@ class Listener:
         statistics.sessions += 1
         self._classifier.node_account = self._backends.views.current.node_account
         statistics.sessions_total += 1
+        views = self._backends.views
+        id = self._ids.take(first_id(views.current.number, views.place), self._taken_ids)
+        self._taken_ids.add(id)
         try:
             with contextlib.suppress(OSError):
                 stream.plain_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             try:
-                session = await self._log_in(client, stream, engine, address)
+                session = await self._log_in(client, stream, engine, address, id)
             finally:
                 self._admission.leave(address)
             if session is not None:
-                number = next(self._numbers)
-                self._sessions[number] = session
+                self._sessions[id] = session
                 try:
                     await session.run()
                 finally:
-                    del self._sessions[number]
+                    del self._sessions[id]
         except Exception as error:
             # A bug of ours: this session ends by it, and no other one does.
             statistics.sessions_failed += 1
             log.error("a session failed", error=error)
         finally:
             statistics.sessions -= 1
+            self._taken_ids.discard(id)
             statistics.classified_from_cache = self._classifier.hits
             statistics.classified_anew = self._classifier.misses
             await client.aclose_forcefully()
 
     async def _log_in(
-        self, client: PacketStream, stream: NonblockingStream, engine: Engine, address: str
+        self, client: PacketStream, stream: NonblockingStream, engine: Engine, address: str, id: int
     ) -> Session | None:
         try:
             with trio.fail_after(self._bounds.log_in_seconds):
                 async with self._admission.turn(address):
-                    logged_in = await relay_log_in(client, self._backends, _proxy_header(stream), self._tls)
+                    header = _proxy_header(stream)
+                    logged_in = await relay_log_in(client, self._backends, header, self._tls, id)
             return Session(
                 client,
                 logged_in,
@@ -150,6 +187,7 @@ class Listener:
                 statistics=self.statistics,
                 bounds=self._bounds,
                 engine=engine,
+                id=id,
             )
         except LogInRefused:
             pass

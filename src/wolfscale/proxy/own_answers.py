@@ -9,10 +9,12 @@ from wolfscale.proxy.consistency import Level
 from wolfscale.proxy.errors import ControlLost, ProxyError
 from wolfscale.proxy.execution import Executor
 from wolfscale.proxy.generated_ids import id_template
+from wolfscale.proxy.killing import may_see_others
 from wolfscale.proxy.own_statements import (
     Explain,
     ShowLevel,
     ShowMembers,
+    ShowSessions,
     ShowSettings,
     ShowStatus,
     is_like,
@@ -22,6 +24,7 @@ from wolfscale.proxy.statement import Kind, Statement
 from wolfscale.proxy.statistics import Statistics
 
 ER_UNKNOWN_ERROR = 1105
+SESSION_COLUMNS = ("Id", "User", "Host", "Db", "Command", "Runs_on", "Connected_seconds", "Leader_id")
 Rows = tuple[Sequence[str], list[Sequence[str]]]
 """Column names, and rows of as many values."""
 
@@ -53,7 +56,9 @@ class OwnAnswers:
         self._statistics = statistics
         self._bounds = bounds
 
-    async def answer(self, own: Explain | ShowStatus | ShowMembers | ShowSettings | ShowLevel) -> Rows:
+    async def answer(
+        self, own: Explain | ShowStatus | ShowMembers | ShowSessions | ShowSettings | ShowLevel
+    ) -> Rows:
         """What was asked for.
 
         Raises:
@@ -67,11 +72,22 @@ class OwnAnswers:
                 return ("Variable_name", "Value"), rows
             case ShowMembers():
                 return await _table(("Name",), self._backends.members, "who is in the cluster")
+            case ShowSessions():
+                return await self._sessions()
             case ShowSettings():
                 columns = ("Name", "Value", "Set_by", "Changed_at")
                 return await _table(columns, self._backends.settings, "what is set for the cluster")
             case ShowLevel(column):
                 return (column,), [(self._executor.consistency.level.value,)]
+
+    async def _sessions(self) -> Rows:
+        """The client's own, and those of others if it may see them."""
+        columns, rows = await _table(SESSION_COLUMNS, self._backends.sessions, "which sessions there are")
+        user = self._executor.connections.credentials.response.user.decode("utf-8", "replace")
+        own = [row for row in rows if row[1] == user]
+        if len(own) < len(rows) and await may_see_others(self._executor):
+            return columns, rows
+        return columns, own
 
     def _explain(self, sql: bytes) -> Rows:
         memory = self._executor.memory

@@ -3,6 +3,7 @@
     WOLFSCALE EXPLAIN <statement>            where it would run, and why
     SHOW WOLFSCALE STATUS [LIKE '<pattern>'] what this session, this node and its proxy know
     SHOW WOLFSCALE MEMBERS                   the cluster's members
+    SHOW WOLFSCALE SESSIONS                  the sessions of this node's proxy
     SHOW WOLFSCALE SETTINGS                  the global variables that clients have set for the cluster
     SET [SESSION] wolfscale_consistency = session | eventual | strong | leader | DEFAULT
     SELECT @@wolfscale_consistency
@@ -50,6 +51,11 @@ class ShowMembers:
 
 
 @dataclass(frozen=True, slots=True)
+class ShowSessions:
+    """The sessions of this node's proxy, by the ids that KILL takes."""
+
+
+@dataclass(frozen=True, slots=True)
 class ShowSettings:
     """The global variables that clients have set for the cluster."""
 
@@ -79,7 +85,7 @@ class Hint:
     level: Level
 
 
-Own = Explain | ShowStatus | ShowMembers | ShowSettings | Choose | ShowLevel | Hint
+Own = Explain | ShowStatus | ShowMembers | ShowSessions | ShowSettings | Choose | ShowLevel | Hint
 
 
 def mentions_own(sql: bytes) -> bool:
@@ -114,6 +120,8 @@ def own_statement(sql: bytes, mode: LexerMode) -> Own | None:
 def _show(tokens: Sequence[Token]) -> Own:
     if starts_with(tokens, ("MEMBERS",)) and len(tokens) == 1:
         return ShowMembers()
+    if starts_with(tokens, ("SESSIONS",)) and len(tokens) == 1:
+        return ShowSessions()
     if starts_with(tokens, ("SETTINGS",)) and len(tokens) == 1:
         return ShowSettings()
     if starts_with(tokens, ("STATUS",)):
@@ -124,7 +132,7 @@ def _show(tokens: Sequence[Token]) -> Own:
     raise ProxyError(
         ER_NOT_SUPPORTED,
         "42000",
-        "Use SHOW WOLFSCALE STATUS [LIKE 'pattern'], SHOW WOLFSCALE MEMBERS or SHOW WOLFSCALE SETTINGS",
+        "Use SHOW WOLFSCALE STATUS [LIKE 'pattern'], or MEMBERS, SESSIONS or SETTINGS in its place",
     )
 
 

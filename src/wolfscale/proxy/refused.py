@@ -38,9 +38,9 @@ _REPLICATION = Refusal(
 _SHUTDOWN = Refusal(
     "an orderly shutdown of one server would commit what no majority holds; stop the node's service instead"
 )
-_KILL = Refusal(
-    "KILL of a session that waits for its majority would commit without it; let max_statement_time end "
-    "statements, or kill the session on its node",
+NESTED_KILL = Refusal(
+    "KILL here could commit what waits for its majority; send it by the MySQL protocol, as a statement of "
+    "its own and not prepared",
     ER_NOT_SUPPORTED_YET,
 )
 _NODE_ACCOUNT = Refusal("that account belongs to the node itself; it is changed in the node's configuration")
@@ -62,7 +62,6 @@ REFUSED_STATEMENTS: tuple[tuple[tuple[str, ...], Refusal], ...] = (
     (("PURGE", "BINARY"), _REPLICATION),
     (("PURGE", "MASTER"), _REPLICATION),
     (("SHUTDOWN",), _SHUTDOWN),
-    (("KILL",), _KILL),
     (("INSTALL",), _PLUGIN),
     (("UNINSTALL",), _PLUGIN),
 )
@@ -148,6 +147,8 @@ def refusal_of(tokens: Sequence[Token], node_account: str = "", *, nested: bool 
     for words, refusal in REFUSED_STATEMENTS:
         if starts_with(tokens, words) and not _is_harmless(tokens, words):
             return refusal
+    if nested and starts_with(tokens, ("KILL",)):
+        return NESTED_KILL
     if starts_with(tokens, ("SET",)):
         return _set_refusal(tokens[1:], node_account, nested=nested)
     if starts_with(tokens, ("PREPARE",)) or starts_with(tokens, ("EXECUTE", "IMMEDIATE")):

@@ -8,6 +8,7 @@ from wolfscale.mysql.auth import PROOF_BYTES
 from wolfscale.mysql.commands import ChangeUser, parse_command
 from wolfscale.mysql.constants import Capability, Command, Status
 from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerError
+from wolfscale.mysql.proxy_protocol import client_address
 from wolfscale.mysql.results import Column, Ok, build_error, build_ok, build_text_result
 from wolfscale.mysql.transport import PacketStream
 from wolfscale.proxy.backend import Backends
@@ -20,15 +21,19 @@ from wolfscale.proxy.errors import ProxyError
 from wolfscale.proxy.execution import Executor, TextRequest
 from wolfscale.proxy.generated_ids import id_template, mentions_ids, with_ids
 from wolfscale.proxy.handshake import LoggedIn
+from wolfscale.proxy.interruption import Interruption
 from wolfscale.proxy.judge import judge
+from wolfscale.proxy.kill_calls import KillCall
+from wolfscale.proxy.killing import Killing
 from wolfscale.proxy.known import SYSTEM_SCHEMAS
 from wolfscale.proxy.lexer import tokenize
 from wolfscale.proxy.own_answers import OwnAnswers
 from wolfscale.proxy.own_statements import Choose, Hint, mentions_own, own_statement
 from wolfscale.proxy.prepared import ER_UNSUPPORTED_PS, PreparedStatements
-from wolfscale.proxy.refused import ER_NOT_SUPPORTED_YET, NESTED_GLOBAL, REFUSED_STATEMENTS
+from wolfscale.proxy.refused import ER_NOT_SUPPORTED_YET, NESTED_GLOBAL, NESTED_KILL
 from wolfscale.proxy.relay import ClientGone, PartlySent
 from wolfscale.proxy.router import SessionFacts
+from wolfscale.proxy.session_ids import with_session_id
 from wolfscale.proxy.shortcut import Shortcut
 from wolfscale.proxy.state import SessionState
 from wolfscale.proxy.statement import Effect, Kind, Statement
@@ -60,6 +65,7 @@ class Session:
         statistics: Statistics,
         bounds: Bounds,
         engine: Engine | None = None,
+        id: int = 0,
     ) -> None:
         """Begin a session.
 
@@ -71,7 +77,10 @@ class Session:
             statistics: the worker's.
             bounds: how long the session waits.
             engine: carries what needs none of this task, if the client's stream lets it.
+            id: the session's, as its client knows it.
         """
+        self.id = id
+        self._began = trio.current_time()
         self._client = client
         self._capabilities = logged_in.credentials.client_capabilities
         self._backends = backends
@@ -116,6 +125,8 @@ class Session:
             statistics=statistics,
             bounds=bounds,
         )
+        self.interruption = Interruption(self.connections, backends)
+        self._killing = Killing(executor=self._executor, backends=backends, session_id=id)
         self._lane: Lane | None = None
         if engine is not None and isinstance(client.stream, NonblockingStream):
             self._lane = Lane(engine, client, self._shortcut)
@@ -132,18 +143,8 @@ class Session:
     async def run(self) -> None:
         """Serve the client until it leaves. Never raises for what the client or a server does."""
         try:
-            while True:
-                try:
-                    payload = await self._next_command()
-                    if payload[:1] == b"\x01":
-                        return
-                    await self._on_command(payload)
-                except ProxyError as error:
-                    await self._answer_error(error.errno, error.sqlstate, str(error))
-                    if error.fatal:
-                        return
-                except ServerError as error:
-                    await self._answer_error(error.errno, error.sqlstate, error.message)
+            with self.interruption.scope:
+                await self._serve()
         except RemoteProtocolError as error:
             with trio.move_on_after(1):
                 await self._try_error(error.errno, error.sqlstate, str(error))
@@ -152,6 +153,55 @@ class Session:
         finally:
             with trio.CancelScope(shield=True):
                 await self.connections.aclose()
+
+    async def _serve(self) -> None:
+        while True:
+            try:
+                payload = await self._next_command()
+                if payload[:1] == b"\x01":
+                    return
+                await self._on_command(payload)
+            except ProxyError as error:
+                await self._answer_error(error.errno, error.sqlstate, str(error))
+                if error.fatal:
+                    return
+            except ServerError as error:
+                await self._answer_error(error.errno, error.sqlstate, error.message)
+
+    @property
+    def user(self) -> str:
+        """The name that the client has logged in by."""
+        return self.connections.credentials.response.user.decode("utf-8", "replace")
+
+    def is_meant(self, call: KillCall) -> bool:
+        """Whether a KILL means this session."""
+        if call.user is not None:
+            return self.user == call.user and self.id != call.but
+        if call.id is not None:
+            return self.id == call.id
+        return call.leader_id is not None and self._leader_id == call.leader_id
+
+    @property
+    def _leader_id(self) -> int | None:
+        writer = self.connections.writer
+        current = (
+            writer is not None and writer.term == self._backends.views.current.term and not writer.closed
+        )
+        return writer.connection_id if writer is not None and current else None
+
+    def described(self) -> dict[str, str]:
+        """A row of SHOW WOLFSCALE SESSIONS."""
+        running, leader_id = self.interruption.running_on, self._leader_id
+        return {
+            "Id": str(self.id),
+            "User": self.user,
+            "Host": client_address(self.connections.credentials.proxy_header),
+            "Db": self._state.schema.decode("utf-8", "replace"),
+            "Command": "Sleep" if running is None else "Query",
+            "Runs_on": "" if running is None else "leader" if running.leader else "this node",
+            "Connected_seconds": str(int(trio.current_time() - self._began)),
+            "Leader_id": "" if leader_id is None else str(leader_id),
+        }
 
     async def _next_command(self) -> bytes:
         """The next command that is this task's; the engine carries those before it.
@@ -224,7 +274,8 @@ class Session:
             case Command.PROCESS_INFO:
                 await self._executor.execute(_PROCESS_INFO, TextRequest(payload))
             case Command.PROCESS_KILL:
-                raise _REFUSED_KILL.error()
+                await self._killing.kill(int.from_bytes(payload[1:5], "little"), connection=True)
+                await self._answer_ok()
             case other:
                 self._statistics.refused_statements += 1
                 raise ProxyError(
@@ -243,6 +294,10 @@ class Session:
 
     async def _run_query(self, payload: bytes, sql: bytes) -> None:
         executor = self._executor
+        numbered = self._with_id(sql)
+        if numbered is not sql:
+            sql = numbered
+            payload = payload[:1] + sql
         if mentions_ids(sql):
             memory = executor.memory
             sql = await with_ids(sql, memory.mode, memory.character_set, self._backends)
@@ -256,10 +311,19 @@ class Session:
         if statement.refusal is not None:
             self._statistics.refused_statements += 1
             raise statement.refusal.error()
+        if statement.kill:
+            count = await self._killing.run(sql)
+            ok = Ok(affected_rows=count, status=executor.status)
+            await self._client.write(build_ok(ok, self._capabilities))
+            return
         if statement.source is not None:
             statement, sql = await self._resolve(statement, sql)
             payload = payload[:1] + sql
         await executor.execute(statement, TextRequest(payload), sql)
+
+    def _with_id(self, sql: bytes) -> bytes:
+        memory = self._executor.memory
+        return sql if memory.character_set else with_session_id(sql, memory.mode, self.id)
 
     async def _answers_itself(self, sql: bytes) -> bool:
         """Answer what is addressed to the proxy; what has a level of its own gets it and goes on (false)."""
@@ -330,7 +394,7 @@ class Session:
                 "42000",
                 "The proxy does not run a prepared statement that prepares another from an expression",
             )
-        refusal = NESTED_GLOBAL if inner.sets_globals else inner.refusal
+        refusal = NESTED_GLOBAL if inner.sets_globals else NESTED_KILL if inner.kill else inner.refusal
         if refusal is not None:
             self._statistics.refused_statements += 1
             raise refusal.error()
@@ -357,6 +421,7 @@ class Session:
                 "HY000",
                 "What is addressed to the proxy cannot be prepared: send it as text",
             )
+        sql = self._with_id(sql)
         ids = id_template(sql, executor.memory.mode, executor.memory.character_set)
         if ids is not None:
             sql = ids.example()
@@ -365,6 +430,8 @@ class Session:
         )
         if statement.refusal is not None:
             self._statistics.refused_statements += 1
+        if statement.kill:
+            raise NESTED_KILL.error()
         await self._prepared.prepare(statement, sql, ids, own.level if own else None)
 
     async def _on_set_option(self, payload: bytes) -> None:
@@ -430,6 +497,3 @@ class Session:
         self._facts.autocommit = bool(connection.tracker.status & _AUTOCOMMIT)
         self._executor.memory.on_variables(connection)
         await self._client.write(ok)
-
-
-_REFUSED_KILL = next(refusal for words, refusal in REFUSED_STATEMENTS if words == ("KILL",))

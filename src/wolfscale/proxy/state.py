@@ -48,6 +48,12 @@ class SessionState:
         """The default schema is this now."""
         self._add(frozenset({_SCHEMA}), bytes((Command.INIT_DB,)) + schema, leader_only=False)
 
+    @property
+    def schema(self) -> bytes:
+        """The default schema, if there is one."""
+        entry = self._entries.get(frozenset({_SCHEMA}))
+        return entry.payload[1:] if entry is not None else b""
+
     def add_settings(self, assignments: tuple[Assignment, ...], sql: bytes) -> None:
         """A SET of session variables to constants was carried out."""
         names = names_of(assignments)

@@ -64,6 +64,7 @@ class Statement:
         one_result: whether it answers with one result only.
         cacheable: whether statements that differ in literals only are classified alike.
         rollback: whether it is a plain ROLLBACK.
+        kill: whether it is a KILL, which the proxy carries out itself.
         sets_globals: whether it sets global variables, which the other nodes must be told.
         plain: whether it needs nothing on the leader but to be sent, and leaves nothing behind.
         head: what its results began with last; of no meaning to what it is.
@@ -83,6 +84,7 @@ class Statement:
     cacheable: bool = True
     rollback: bool = False
     source: tuple[int, int] | None = None
+    kill: bool = False
     sets_globals: bool = field(init=False)
     plain: bool = field(init=False)
     head: ResultHead = field(init=False, repr=False, compare=False, default_factory=ResultHead)
@@ -95,6 +97,7 @@ class Statement:
             and self.refusal is None
             and not self.assignments
             and self.source is None
+            and not self.kill
         )
         object.__setattr__(self, "plain", plain)
         object.__setattr__(self, "sets_globals", sets_globals(self.assignments))

@@ -12,6 +12,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         node: the node's id.
+        number: its number among the members; 0: it is none.
         term: the Raft term.
         leader: the leader's id, if one is known.
         leader_address: its peer address.
@@ -26,6 +27,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     node: str = ""
+    number: int = 0
     term: int = 0
     leader: str | None = None
     leader_address: str | None = None
@@ -45,12 +47,14 @@ class Views:
     Attributes:
         current: the newest view.
         changes: notified after each change of `current`.
+        place: this worker's among those that follow the node.
     """
 
-    __slots__ = ("_committed", "changes", "current")
+    __slots__ = ("_committed", "changes", "current", "place")
 
     def __init__(self, view: View | None = None) -> None:
         self.current = view or View()
+        self.place = 0
         self.changes = Changes()
         self._committed: dict[int, int] = {}
 

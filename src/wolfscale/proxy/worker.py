@@ -14,6 +14,7 @@ import trio
 from wolfscale.proxy.accounts import Account
 from wolfscale.proxy.connections import Bounds
 from wolfscale.proxy.control import ControlClient
+from wolfscale.proxy.kill_calls import KillCall, Killed
 from wolfscale.proxy.listener import MAX_SESSIONS, Listener
 from wolfscale.proxy.view import View, Views
 from wolfscale.sockets import open_unix_stream
@@ -99,6 +100,18 @@ class ControlledBackends:
         """Asked of the node."""
         return await self.control.settings()
 
+    async def kill(self, call: KillCall) -> Killed:
+        """Asked of the node."""
+        return await self.control.kill(call)
+
+    async def interrupt(self, connection_id: int, *, leader: bool, term: int, connection: bool) -> bool:
+        """Asked of the node."""
+        return await self.control.interrupt(connection_id, leader=leader, term=term, connection=connection)
+
+    async def sessions(self) -> list[dict[str, str]]:
+        """Asked of the node."""
+        return await self.control.sessions()
+
     async def take_ids(self, count: int) -> list[int]:
         """Asked of the node."""
         return await self.control.take_ids(count)
@@ -134,5 +147,6 @@ async def serve(
         listener = Listener(
             ControlledBackends(control, leader, local), bounds=bounds, max_sessions=max_sessions
         )
+        control.handler = listener.answer
         await nursery.start(listener.serve, sockets)
         task_status.started(listener)

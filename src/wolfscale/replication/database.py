@@ -380,6 +380,24 @@ class Database:
             if row["User"] not in own
         ]
 
+    async def interrupt(self, connection_id: int, *, connection: bool) -> bool:
+        """Interrupt what a client's session runs (KILL QUERY), or end the session as well.
+
+        Returns:
+            Whether that was done, or nothing was there to be done; false for a session that commits or waits
+            for its acknowledgement: KILL would commit it without a quorum. Between the look and the KILL a
+            statement may have come to its end and begin to wait; then its commit stands on this server before
+            a majority holds it. It still goes to the log, no client is told OK before the log holds it, and
+            if the leader is lost in that moment, its data are no part of the log and are cloned.
+        """
+        sessions = {session.connection_id: session for session in await self.client_sessions()}
+        session = sessions.get(connection_id)
+        if session is not None and session.committing:
+            return False
+        if session is not None:
+            await self._kill("CONNECTION" if connection else "QUERY", connection_id)
+        return True
+
     async def kill_session(self, connection_id: int) -> None:
         """End a session (KILL); harmless when it is gone."""
         await self._kill("CONNECTION", connection_id)

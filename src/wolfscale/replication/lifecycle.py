@@ -196,6 +196,10 @@ class Lifecycle:
         self._stepping_down = True
         self.changes.notify()
 
+    async def interrupt(self, connection_id: int, *, connection: bool) -> bool:
+        """Interrupt a client's statement, or end its connection; see `Database.interrupt`."""
+        return await self._database.interrupt(connection_id, connection=connection)
+
     async def before_not_plain(self, gtid: Gtid, index: int) -> None:
         """The feed's word that it is about to serve a group that is no plain transaction.
 

@@ -1,0 +1,74 @@
+"""Ending what a session runs, or the session itself, from outside of its task.
+
+The MariaDB that runs the statement is asked by its node, with the node's account. A statement that commits is
+not interrupted, since MariaDB would commit it without a majority: its end is waited for.
+"""
+
+import contextlib
+
+import trio
+
+from wolfscale.proxy.backend import BackendConnection, Backends
+from wolfscale.proxy.connections import Connections
+from wolfscale.proxy.errors import ControlLost
+
+COMMIT_SECONDS = 5.0
+"""How long a KILL waits for a commit to end."""
+LAST_WORD_SECONDS = 2.0
+"""How long MariaDB has to tell the client that it was killed."""
+_POLL_SECONDS = 0.02
+
+
+class Interruption:
+    """One session's.
+
+    Attributes:
+        scope: what the session's task does; cancelled, the session ends.
+    """
+
+    def __init__(self, connections: Connections, backends: Backends) -> None:
+        self.scope = trio.CancelScope()
+        self._connections = connections
+        self._backends = backends
+
+    @property
+    def running_on(self) -> BackendConnection | None:
+        """The connection that a statement runs on."""
+        for connection in (self._connections.writer, self._connections.reader):
+            if connection is not None and not connection.closed and not connection.tracker.done:
+                return connection
+        return None
+
+    async def interrupt(self) -> bool:
+        """Interrupt the statement, if there is one; false: it has not ended within the bound."""
+        return await self._interrupt(connection=False)
+
+    async def end(self) -> bool:
+        """End the session; false: its statement has not ended within the bound, and it goes on."""
+        self._connections.killed = True
+        done = await self._interrupt(connection=True)
+        self._connections.killed = done
+        if done:
+            await self._until_idle(LAST_WORD_SECONDS)
+            self.scope.cancel()
+        return done
+
+    async def _interrupt(self, *, connection: bool) -> bool:
+        running = self.running_on
+        if running is None:
+            return True
+        done = False
+        # A leader that is being lost takes the statement with it.
+        with contextlib.suppress(ControlLost):
+            done = await self._backends.interrupt(
+                running.connection_id, leader=running.leader, term=running.term, connection=connection
+            )
+        return done or await self._until_idle(COMMIT_SECONDS)
+
+    async def _until_idle(self, seconds: float) -> bool:
+        # Nothing tells the end of a statement that the relay engine carries.
+        with trio.move_on_after(seconds):
+            while self.running_on is not None:
+                await trio.sleep(_POLL_SECONDS)
+            return True
+        return False

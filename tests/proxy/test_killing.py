@@ -1,0 +1,256 @@
+"""KILL through the proxy, over real servers: whom it means, who may, what the victim hears, and its id."""
+
+import functools
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pymysql
+import pytest
+import trio
+from proxy_pair import Cluster, Pair, cluster, rows, shared_servers
+from pymysql.constants import CLIENT
+
+from wolfscale.proxy.session_ids import first_id
+
+servers = shared_servers
+pytestmark = pytest.mark.mariadb
+
+Outcome = list[tuple[int, str] | str]
+
+
+@asynccontextmanager
+async def _clients(proxy: Cluster, *users: str) -> AsyncIterator[list[Any]]:
+    """One client a user; closed without ceremony, since some are dead."""
+    connections = []
+    for user in users:
+        options = {"user": user} | ({"password": "", "database": None} if user == "nopassword" else {})
+        connections.append(await proxy.run(functools.partial(proxy.connect, **options)))
+    try:
+        yield connections
+    finally:
+        for connection in connections:
+            connection._force_close()
+
+
+def _error(connection: Any, sql: str) -> int:
+    with pytest.raises(pymysql.err.MySQLError) as refused:
+        rows(connection, sql)
+    return int(refused.value.args[0])
+
+
+async def _run_until(
+    proxy: Cluster, victim: Any, sql: str, where: Callable[[], bool], kill: Callable[[], Any]
+) -> Any:
+    """What a victim's statement comes to that is killed once it runs."""
+    outcome: list[Any] = []
+
+    def run() -> None:
+        try:
+            outcome.append(rows(victim, sql))
+        except pymysql.err.MySQLError as error:
+            outcome.append(error.args[0])
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(proxy.run, run)
+        with trio.fail_after(60):
+            while not where():
+                await trio.sleep(0.02)
+        await proxy.run(kill)
+    return outcome[0]
+
+
+def _is_running(server: Any, text: str) -> Callable[[], bool]:
+    def look() -> bool:
+        found = server.execute(f"SELECT 1 FROM information_schema.PROCESSLIST WHERE INFO LIKE '{text}%'")
+        return bool(found)
+
+    return look
+
+
+@pytest.mark.parametrize("leads", [False, True])
+async def test_session_has_one_id_wherever_its_statements_run(servers: Pair, leads: bool) -> None:
+    async with cluster(servers, leads=leads) as proxy, _clients(proxy, "app", "app") as (one, two):
+
+        def use() -> None:
+            ids = [connection.thread_id() for connection in (one, two)]
+            assert len(set(ids)) == 2
+            assert all(first_id(3, 0) < id < first_id(3, 1) for id in ids)
+            for connection, id in zip((one, two), ids, strict=True):
+                assert rows(connection, "SELECT CONNECTION_ID()") == [(id,)]
+                with connection.cursor(pymysql.cursors.DictCursor) as cursor:
+                    cursor.execute("SELECT CONNECTION_ID()")
+                    assert cursor.fetchall() == [{"CONNECTION_ID()": id}]
+                rows(connection, "BEGIN")
+                assert rows(connection, "SELECT connection_id() AS own FROM t WHERE id = 1") == [(id,)]
+                rows(connection, "COMMIT")
+                assert rows(
+                    connection, "SELECT GET_LOCK('ids', 1), IS_USED_LOCK('ids') = CONNECTION_ID()"
+                ) == [(1, 1)]
+                rows(connection, "SELECT RELEASE_LOCK('ids')")
+                own = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE ID = CONNECTION_ID()"
+                assert rows(connection, own) == [(1,)]
+                rows(connection, "WOLFSCALE EXPLAIN SELECT CONNECTION_ID()")
+                assert rows(connection, "SELECT CONNECTION_ID()") == [(id,)]
+
+        await proxy.run(use)
+
+
+@pytest.mark.parametrize("leads", [False, True])
+@pytest.mark.parametrize("in_transaction", [False, True], ids=["read", "in a transaction"])
+async def test_kill_query_interrupts_a_statement_and_the_session_goes_on(
+    servers: Pair, leads: bool, in_transaction: bool
+) -> None:
+    async with cluster(servers, leads=leads) as proxy, _clients(proxy, "app", "app") as (victim, killer):
+        local = not in_transaction and not leads
+        if in_transaction:
+            await proxy.run(rows, victim, "BEGIN")
+        outcome = await _run_until(
+            proxy,
+            victim,
+            "SELECT SLEEP(50), 'victim'",
+            _is_running(servers.replica if local else servers.primary, "SELECT SLEEP(50)"),
+            lambda: rows(killer, f"KILL QUERY {victim.thread_id()}"),
+        )
+        # A SLEEP that is interrupted returns 1.
+        assert outcome in ([(1, "victim")], 1317)
+        assert [(leader, connection) for _, leader, connection in proxy.interrupted] == [(not local, False)]
+        assert await proxy.run(rows, victim, "SELECT 5") == [(5,)]
+
+
+@pytest.mark.parametrize("leads", [False, True])
+async def test_kill_ends_a_session_that_runs_a_statement(servers: Pair, leads: bool) -> None:
+    async with cluster(servers, leads=leads) as proxy, _clients(proxy, "app", "app") as (victim, killer):
+        server = servers.primary if leads else servers.replica
+        outcome = await _run_until(
+            proxy,
+            victim,
+            "SELECT COUNT(*) FROM seq_1_to_1000000000, seq_1_to_1000000000 b",
+            _is_running(server, "SELECT COUNT(*) FROM seq_1"),
+            lambda: rows(killer, f"KILL {victim.thread_id()}"),
+        )
+        assert outcome == 1927
+        # It was not begun again on the other server.
+        with trio.fail_after(60):
+            while _is_running(servers.primary, "SELECT COUNT(*) FROM seq_1")():
+                await trio.sleep(0.02)
+        assert len(proxy.interrupted) == 1
+        assert await proxy.run(_error, victim, "SELECT 1") in (2006, 2013, 0)
+        assert proxy.listener.statistics.sessions_failed == 0
+
+
+async def test_kill_ends_an_idle_session_by_statement_and_by_command(servers: Pair) -> None:
+    async with cluster(servers) as proxy, _clients(proxy, "app", "app", "app") as (one, two, killer):
+
+        def use() -> None:
+            rows(killer, f"/* tool */ KILL CONNECTION {one.thread_id()}")
+            assert _error(one, "SELECT 1") in (2006, 2013)
+            killer.kill(two.thread_id())
+            assert _error(two, "SELECT 1") in (2006, 2013)
+            assert _error(killer, f"KILL {one.thread_id()}") == 1094
+
+        await proxy.run(use)
+
+
+async def test_ids_of_the_process_list_can_be_killed_too(servers: Pair) -> None:
+    async with cluster(servers) as proxy, _clients(proxy, "app", "app") as (victim, killer):
+
+        def use() -> None:
+            rows(victim, "BEGIN")
+            rows(victim, "SET @marked = 1")
+            (own,) = rows(victim, "SELECT ID FROM information_schema.PROCESSLIST WHERE ID = CONNECTION_ID()")
+            assert own[0] in [row[0] for row in rows(killer, "SHOW PROCESSLIST")]
+            rows(killer, f"SET @victim = {own[0]}")
+            rows(killer, "KILL @victim")
+            assert _error(victim, "SELECT 1") in (2006, 2013)
+
+        await proxy.run(use)
+
+
+async def test_sessions_of_others_take_the_privilege(servers: Pair) -> None:
+    async with cluster(servers) as proxy, _clients(proxy, "nopassword", "nopassword", "app") as found:
+        nobody, twin, app = found
+
+        def use() -> None:
+            assert _error(nobody, f"KILL {app.thread_id()}") == 1095
+            assert _error(nobody, f"KILL QUERY {app.thread_id()}") == 1095
+            assert _error(nobody, "KILL USER app") == 1095
+            assert rows(app, "SELECT 1") == [(1,)]
+            shown = rows(nobody, "SHOW WOLFSCALE SESSIONS")
+            assert {(row[0], row[1]) for row in shown} == {
+                (str(connection.thread_id()), "nopassword") for connection in (nobody, twin)
+            }
+            assert len(rows(app, "SHOW WOLFSCALE SESSIONS")) == 3
+            rows(nobody, f"KILL {twin.thread_id()}")
+            assert _error(twin, "SELECT 1") in (2006, 2013)
+            rows(app, "KILL USER nopassword")
+            assert _error(nobody, "SELECT 1") in (2006, 2013)
+
+        await proxy.run(use)
+
+
+async def test_session_that_kills_itself_hears_what_mariadb_says(servers: Pair) -> None:
+    async with cluster(servers) as proxy, _clients(proxy, "app") as (client,):
+
+        def use() -> None:
+            assert _error(client, "KILL QUERY CONNECTION_ID()") == 1317
+            assert rows(client, "SELECT 1") == [(1,)]
+            assert _error(client, "KILL CONNECTION_ID()") == 1927
+            assert _error(client, "SELECT 1") in (0, 2006, 2013)
+
+        await proxy.run(use)
+
+
+async def test_statement_that_commits_is_waited_for_and_not_interrupted(
+    servers: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wolfscale.proxy.interruption.COMMIT_SECONDS", 0.2)
+    async with cluster(servers) as proxy, _clients(proxy, "app", "app") as (victim, killer):
+        proxy.committing = True
+        await proxy.run(rows, victim, "BEGIN")
+        refused: list[int] = []
+
+        def kill() -> None:
+            refused.append(_error(killer, f"KILL {victim.thread_id()}"))
+            server = servers.primary.execute(
+                "SELECT ID FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SELECT SLEEP(49)%'"
+            )
+            servers.primary.execute(f"KILL QUERY {server[0][0]}")
+
+        outcome = await _run_until(
+            proxy, victim, "SELECT SLEEP(49)", _is_running(servers.primary, "SELECT SLEEP(49)"), kill
+        )
+        assert outcome in ([(1,)], 1317)
+        assert refused == [1105]
+        # It was not killed, and goes on.
+        assert await proxy.run(rows, victim, "SELECT 1") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("sql", "errno"),
+    [
+        ("KILL", 1064),
+        ("KILL 4", 1094),
+        ("KILL QUERY ID 999999999", 1957),
+        ("KILL NULL", 1094),
+        ("KILL @never_set", 1094),
+        ("BEGIN NOT ATOMIC KILL 4; END", 1235),
+        ("EXECUTE IMMEDIATE 'KILL 4'", 1235),
+        ("EXECUTE IMMEDIATE CONCAT('KI', 'LL 4')", 1235),
+        ("PREPARE s FROM 'KILL 4'", 1235),
+    ],
+)
+async def test_kill_of_nobody_or_out_of_place_is_an_error(servers: Pair, sql: str, errno: int) -> None:
+    async with cluster(servers) as proxy, _clients(proxy, "app") as (client,):
+        assert await proxy.run(_error, client, sql) == errno
+        assert await proxy.run(rows, client, "SELECT 1") == [(1,)]
+
+
+async def test_kill_among_several_statements_is_refused(servers: Pair) -> None:
+    async with cluster(servers) as proxy:
+
+        def use() -> None:
+            with proxy.connect(client_flag=CLIENT.MULTI_STATEMENTS) as connection:
+                assert _error(connection, "SELECT 1; KILL 4") == 1235
+
+        await proxy.run(use)

@@ -1,0 +1,89 @@
+"""Session ids, and KILL taken apart."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wolfscale.proxy.kill_statement import Kill, parse_kill
+from wolfscale.proxy.lexer import LexerMode
+from wolfscale.proxy.session_ids import FIRST_ID, WORKERS, SessionIds, first_id, with_session_id
+
+MODE = LexerMode()
+
+
+@given(st.integers(0, 5000), st.integers(0, WORKERS - 1))
+def test_ids_fit_the_greeting_and_are_never_mariadbs_own(number: int, place: int) -> None:
+    first = first_id(number, place)
+    assert first >= FIRST_ID
+    assert first + (1 << 16) <= 1 << 32
+
+
+def test_workers_of_different_nodes_and_places_share_no_id() -> None:
+    firsts = {first_id(number, place) for number in range(1, 1024) for place in range(WORKERS)}
+    assert len(firsts) == 1023 * WORKERS
+    assert all(first % (1 << 16) == 0 for first in firsts)
+
+
+def test_ids_of_open_sessions_are_passed_over_when_the_count_begins_again() -> None:
+    ids = SessionIds()
+    taken = [ids.take(0, ()) for _ in range((1 << 16) - 1)]
+    assert len(set(taken)) == len(taken)
+    assert 0 not in taken
+    assert ids.take(0, {1, 2}) == 3
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("SELECT CONNECTION_ID()", "SELECT 7 AS `CONNECTION_ID()` "),
+        ("select connection_id() as id", "select 7  as id"),
+        (
+            "INSERT INTO t VALUES (CONNECTION_ID(), 'connection_id()')",
+            "INSERT INTO t VALUES (7 , 'connection_id()')",
+        ),
+        ("SELECT 1 WHERE CONNECTION_ID() > 0", "SELECT 1 WHERE 7  > 0"),
+    ],
+)
+def test_connection_id_is_the_sessions(sql: str, expected: str) -> None:
+    assert with_session_id(sql.encode(), MODE, 7) == expected.encode()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT IS_USED_LOCK('a') = CONNECTION_ID()",
+        "SELECT * FROM information_schema.PROCESSLIST WHERE ID = CONNECTION_ID()",
+        "SELECT * FROM information_schema.innodb_trx WHERE trx_mysql_thread_id = CONNECTION_ID()",
+        "CREATE TABLE t (i BIGINT DEFAULT CONNECTION_ID())",
+        "CREATE PROCEDURE p() SELECT CONNECTION_ID()",
+        "SELECT t.connection_id FROM t",
+        "SELECT 'CONNECTION_ID()'",
+        "SELECT connection_id",
+        "SELECT 'not closed, CONNECTION_ID()",
+    ],
+)
+def test_text_in_which_mariadbs_own_id_belongs_is_left_alone(sql: str) -> None:
+    assert with_session_id(sql.encode(), MODE, 7) == sql.encode()
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("KILL 5", Kill(connection=True, id=5)),
+        ("/* x */ kill connection 5;", Kill(connection=True, id=5)),
+        ("KILL QUERY 5", Kill(connection=False, id=5)),
+        ("KILL SOFT QUERY 5", Kill(connection=False, id=5)),
+        ("KILL HARD CONNECTION 5", Kill(connection=True, id=5)),
+        ("KILL QUERY ID 99", Kill(connection=False, by_query_id=True, id=99)),
+        ("KILL USER 'app'", Kill(connection=True, user="app")),
+        ("KILL QUERY USER app@localhost", Kill(connection=False, user="app")),
+        ("KILL @x + 1", Kill(connection=True, expression=b"@x + 1")),
+        ("KILL CONNECTION_ID()", Kill(connection=True, expression=b"CONNECTION_ID()")),
+        ("KILL", None),
+        ("KILL QUERY", None),
+        ("KILL USER", None),
+        ("SELECT 5", None),
+    ],
+)
+def test_kill_is_taken_apart(sql: str, expected: Kill | None) -> None:
+    assert parse_kill(sql.encode(), MODE) == expected
