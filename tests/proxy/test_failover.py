@@ -1,14 +1,19 @@
 """What a client sees when the leader changes, and the second lock on the door."""
 
+import contextlib
+import functools
 from typing import Any
 
 import pymysql
 import pytest
 import trio
-from proxy_pair import Cluster, Pair, cluster, rows, shared_servers
+from proxy_pair import PASSWORD, Cluster, Pair, cluster, rows, shared_servers
 from raw_client import MODERN_CLIENT, OLD_CLIENT, raw_client
 
 from wolfscale.mysql.results import parse_error, parse_ok
+from wolfscale.proxy.backend import BackendConnection
+from wolfscale.proxy.connections import Connections
+from wolfscale.proxy.execution import Executor
 
 servers = shared_servers
 pytestmark = pytest.mark.mariadb
@@ -50,6 +55,105 @@ async def test_open_transaction_gets_the_retryable_error_once(servers: Pair) -> 
         assert await proxy.run(rows, connection, "SELECT v FROM t WHERE id = 2") == [("two",)]
         assert proxy.listener.statistics.transactions_lost == 1
         connection.close()
+
+
+async def test_transaction_in_which_nothing_has_run_begins_again_on_the_new_leader(servers: Pair) -> None:
+    async with cluster(servers) as proxy:
+        connection = await proxy.run(proxy.connect)
+        for begin in ("BEGIN", "START TRANSACTION", "START TRANSACTION READ WRITE"):
+            # The second time each goes through the relay engine.
+            for text in ("kept", "one"):
+                await proxy.run(rows, connection, begin)
+                proxy.change(term=proxy.views.current.term + 1)
+                await proxy.run(rows, connection, f"UPDATE t SET v = '{text}' WHERE id = 1")
+                assert await proxy.run(rows, connection, "SELECT @@in_transaction") == [(1,)]
+                await proxy.run(connection.rollback)
+                assert await proxy.run(rows, connection, "SELECT v FROM t WHERE id = 1") == [("one",)]
+        assert proxy.listener.statistics.transactions_lost == 0
+        connection.close()
+
+
+@pytest.mark.parametrize("first", ["SELECT 1", "UPDATE t SET v = 'lost' WHERE id = 2", "SELECT nothing"])
+async def test_transaction_in_which_anything_has_run_is_lost(servers: Pair, first: str) -> None:
+    async with cluster(servers) as proxy:
+        connection = await proxy.run(proxy.connect)
+        for _ in range(2):
+            await proxy.run(connection.begin)
+            with contextlib.suppress(pymysql.err.OperationalError):
+                await proxy.run(rows, connection, first)
+            proxy.change(term=proxy.views.current.term + 1)
+            await proxy.run(_expect, connection, "SELECT 1", 1213)
+        connection.close()
+
+
+async def test_transaction_with_a_snapshot_is_never_begun_later(servers: Pair) -> None:
+    async with cluster(servers) as proxy:
+        connection = await proxy.run(proxy.connect)
+        await proxy.run(rows, connection, "START TRANSACTION WITH CONSISTENT SNAPSHOT")
+        proxy.change(term=2)
+        await proxy.run(_expect, connection, "SELECT 1", 1213)
+        connection.close()
+
+
+async def test_first_write_of_a_transaction_that_a_demoted_leader_refuses_runs_on_the_new_one(
+    servers: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy that has not heard of the end yet sends it to a leader that is read-only already."""
+    is_declined = Executor._is_declined
+    declined = 0
+
+    def count(*arguments: Any) -> bool:
+        nonlocal declined
+        found = is_declined(*arguments)
+        declined += found
+        return found
+
+    monkeypatch.setattr(Executor, "_is_declined", count)
+    servers.primary.execute(
+        f"CREATE OR REPLACE USER plain@'%' IDENTIFIED BY '{PASSWORD}'", "GRANT ALL ON demo.* TO plain@'%'"
+    )
+    servers.catch_up()
+    async with cluster(servers) as proxy:
+        connection = await proxy.run(functools.partial(proxy.connect, user="plain"))
+        # The second time the relay engine carries it.
+        for turn, text in enumerate(("kept", "one"), 1):
+            await proxy.run(rows, connection, "BEGIN")
+            servers.primary.execute("SET GLOBAL read_only = 1")
+            try:
+                async with trio.open_nursery() as nursery:
+                    update = f"UPDATE t SET v = '{text}' WHERE id = 1"
+                    nursery.start_soon(proxy.run, rows, connection, update)
+                    await _until(proxy, lambda turn=turn: declined == turn)
+                    servers.primary.execute("SET GLOBAL read_only = 0")
+                    proxy.change(term=turn + 1)
+            finally:
+                servers.primary.execute("SET GLOBAL read_only = 0")
+            await proxy.run(connection.commit)
+        assert await proxy.run(rows, connection, "SELECT v FROM t WHERE id = 1") == [("one",)]
+        connection.close()
+
+
+async def test_session_whose_leader_changes_while_it_waits_is_told_what_was_lost(
+    servers: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_leader, waits = Connections._open_leader, trio.Event()
+
+    async def observed(self: Connections, *, rollback: bool) -> BackendConnection:
+        if not self._backends.views.current.writable:
+            waits.set()
+        return await open_leader(self, rollback=rollback)
+
+    monkeypatch.setattr(Connections, "_open_leader", observed)
+    async with cluster(servers) as proxy:
+        connection = await proxy.run(proxy.connect)
+        await proxy.run(rows, connection, "CREATE TEMPORARY TABLE x (a INT)")
+        # A planned change: the old leader announces its end first, and its connection still stands.
+        proxy.change(writable=False)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(proxy.run, _expect, connection, "SELECT 1 FOR UPDATE", 1927)
+            await waits.wait()
+            proxy.change(term=2, writable=True)
+        connection._force_close()
 
 
 async def test_rollback_of_a_lost_transaction_succeeds(servers: Pair) -> None:

@@ -5,11 +5,12 @@ from fastapi import FastAPI
 from wolfscale import __version__
 from wolfscale.api.openapi import describe_api
 from wolfscale.api.problems import ProblemBody, answer_problems
-from wolfscale.api.routes import dashboard, dashboard_data, docs, ids, metrics, query, status, writes
+from wolfscale.api.routes import dashboard, dashboard_data, docs, ids, leader, metrics, query, status, writes
 from wolfscale.api.services import Services
 
 ROUTERS = (
     status.router,
+    leader.router,
     writes.router,
     query.router,
     ids.router,

@@ -21,6 +21,7 @@ from wolfscale.api.errors import (
     TokenRefusedError,
 )
 from wolfscale.api.models import ClusterStatus, NodeStatus
+from wolfscale.api.switching import SwitchedOver, SwitchOverFailed
 
 _MAXIMUM_BODY_BYTES = 4 * 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
@@ -72,14 +73,16 @@ async def ask(
     *,
     access: Access = Access(),
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    body: Any = None,
 ) -> Answer:
-    """Send one GET and return the JSON answer, whatever its status.
+    """Send one GET, or one POST with a body, and return the JSON answer, whatever its status.
 
     Args:
         endpoint: `http://host:port` or `https://host:port`; without a scheme it is http.
         path: with a leading slash.
         access: token and authority.
         timeout_seconds: for connecting and answering together.
+        body: a JSON value to be posted.
 
     Raises:
         AuthorityInvalidError: `access.ca_file` holds no certificate.
@@ -91,7 +94,8 @@ async def ask(
     with trio.move_on_after(timeout_seconds) as scope:
         try:
             async with await _connect(target, access) as stream:
-                return await _exchange(stream, endpoint, _request(target, path, access))
+                content = b"" if body is None else json.dumps(body).encode()
+                return await _exchange(stream, endpoint, _request(target, path, access, content), content)
         except (trio.BrokenResourceError, OSError) as error:
             raise NodeUnreachableError(endpoint, _reason(error)) from error
         except h11.RemoteProtocolError as error:
@@ -119,11 +123,13 @@ async def _connect(target: _Target, access: Access) -> trio.abc.Stream:
     return trio.SSLStream(stream, context, server_hostname=target.host, https_compatible=True)
 
 
-def _request(target: _Target, path: str, access: Access) -> h11.Request:
+def _request(target: _Target, path: str, access: Access, content: bytes) -> h11.Request:
     headers = [("Host", target.header), ("Connection", "close"), ("Accept", "application/json")]
     if access.token is not None:
         headers.append(("Authorization", f"Bearer {access.token}"))
-    return h11.Request(method="GET", target=path, headers=headers)
+    if content:
+        headers += [("Content-Type", "application/json"), ("Content-Length", str(len(content)))]
+    return h11.Request(method="POST" if content else "GET", target=path, headers=headers)
 
 
 def _reason(error: BaseException) -> str:
@@ -159,6 +165,23 @@ async def fetch_cluster(
     return _validated(ClusterStatus, endpoint, answer, access)
 
 
+async def switch_over(
+    endpoint: str, to: str | None, *, access: Access = Access(), timeout_seconds: float
+) -> SwitchedOver:
+    """Change the leader; raises as `ask` does, `TokenRefusedError`, and `SwitchOverFailed`."""
+    answer = await ask(
+        endpoint, "/cluster/leader", access=access, timeout_seconds=timeout_seconds, body={"to": to}
+    )
+    body = answer.body
+    if (
+        answer.status not in {200, 401, 403}
+        and isinstance(body, dict)
+        and {"error", "message"} <= body.keys()
+    ):
+        raise SwitchOverFailed(str(body["error"]), answer.status, str(body["message"]))
+    return _validated(SwitchedOver, endpoint, answer, access)
+
+
 def _validated(model: type[_Model], endpoint: str, answer: Answer, access: Access) -> _Model:
     if answer.status in {401, 403}:
         raise TokenRefusedError(endpoint, status=answer.status, token_given=access.token is not None)
@@ -183,9 +206,10 @@ def _target(endpoint: str) -> _Target:
     return _Target(host=parts.hostname, port=port, encrypted=parts.scheme == "https")
 
 
-async def _exchange(stream: trio.abc.Stream, endpoint: str, request: h11.Request) -> Answer:
+async def _exchange(stream: trio.abc.Stream, endpoint: str, request: h11.Request, content: bytes) -> Answer:
     connection = h11.Connection(h11.CLIENT)
-    await stream.send_all((connection.send(request) or b"") + (connection.send(h11.EndOfMessage()) or b""))
+    parts: list[h11.Event] = [request, *([h11.Data(data=content)] if content else []), h11.EndOfMessage()]
+    await stream.send_all(b"".join(connection.send(part) or b"" for part in parts))
     status, body, received = 0, bytearray(), 0
     while True:
         event = connection.next_event()

@@ -66,7 +66,7 @@ RULES: Final = (
     *_rules(Scope.READ, "GET", "/ids", "/openapi.json"),
     *_rules(Scope.READ, "POST", "/query"),
     *_rules(Scope.WRITE, "POST", "/write/insert", "/write/update", "/write/delete", "/write/batch"),
-    *_rules(Scope.ADMIN, "POST", "/write/ddl"),
+    *_rules(Scope.ADMIN, "POST", "/write/ddl", "/cluster/leader"),
 )
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -9,6 +9,7 @@ from wolfscale.api.dashboard_models import Event, History
 from wolfscale.api.gateway import SqlGateway
 from wolfscale.api.models import NodeStatus
 from wolfscale.api.requests import RequestCounts
+from wolfscale.api.switching import LeaderSwitch
 
 
 class StatusSource(Protocol):
@@ -62,6 +63,7 @@ class Services:
         metrics: what is counted, for Prometheus.
         requests: where requests are counted.
         sql: the databases of this node and of the leader; None where there are none.
+        leader: changes the leader; None where there is no cluster.
     """
 
     status: StatusSource
@@ -70,3 +72,4 @@ class Services:
     metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
     requests: RequestCounts = field(default_factory=RequestCounts)
     sql: SqlGateway | None = None
+    leader: LeaderSwitch | None = None

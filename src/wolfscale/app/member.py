@@ -37,6 +37,7 @@ from wolfscale.app.retention import keep_log_short
 from wolfscale.app.session_calls import SessionCalls
 from wolfscale.app.sessions import relay_session
 from wolfscale.app.status import NodeStatusSource
+from wolfscale.app.switch_over import SwitchOvers
 from wolfscale.app.views import ViewPublisher
 from wolfscale.app.workers import Workers, bind_clients
 from wolfscale.config import Config
@@ -231,6 +232,7 @@ class _Member:
             node, parts.database if parts else None, parts.lifecycle if parts else None
         )
         intents = IntentCalls(node, parts.lifecycle if parts else None)
+        self._switch_overs = SwitchOvers(node, parts.lifecycle if parts else None, publisher.views)
         self._api_account = api_account(secret)
         logs.hide(self._api_account.password)
         self._gateway = Gateway(
@@ -286,6 +288,7 @@ class _Member:
                 metrics=self._metrics(requests),
                 requests=requests,
                 sql=self._gateway,
+                leader=self._switch_overs,
             )
             nursery.start_soon(self._gateway.run)
             await nursery.start(

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "start": "Run a node.",
     "proxy": "Run a proxy where there is no node.",
     "status": "Show the cluster's members.",
+    "switch-over": "Hand leadership to another member.",
     "account": "Create an account for clients, or change its password.",
     "info": "Show versions and what is configured.",
     "wal": "Look into a node's log.",
@@ -91,8 +92,8 @@ def _show_version(wanted: bool) -> None:
 
 
 def build_command(name: str) -> Any:
-    """One command, imported now: `command` of the module `wolfscale.cli.<name>`."""
-    command = importlib.import_module(f"wolfscale.cli.{name}").command
+    """One command, imported now: `command` of its module in `wolfscale.cli`, named alike with underscores."""
+    command = importlib.import_module(f"wolfscale.cli.{name.replace('-', '_')}").command
     if isinstance(command, typer.Typer):
         built = typer.main.get_command(command)
         built.name = name

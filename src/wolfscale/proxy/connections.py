@@ -144,21 +144,21 @@ class Connections:
         writer = self.writer
         if writer is not None:
             if writer.term == view.term and not writer.closed:
-                if view.writable or self._facts.in_transaction:
+                if view.writable or self._facts.is_bound:
                     return writer
             else:
                 await self._give_up_writer(rollback=rollback)
         if not self.credentials.reopens:
             raise LogInNotRepeatable
         try:
-            return await self._open_leader()
+            return await self._open_leader(rollback=rollback)
         except ServerError as error:
             if error.errno not in LOG_IN_REFUSED:
                 raise
             # The password was changed, perhaps by this very session, or the account: as good as gone.
             raise ProxyError(error.errno, error.sqlstate, error.message, fatal=True) from error
 
-    async def _open_leader(self) -> BackendConnection:
+    async def _open_leader(self, *, rollback: bool) -> BackendConnection:
         views = self._backends.views
         failure = ""
         with trio.move_on_after(self._bounds.leader_seconds):
@@ -167,7 +167,9 @@ class Connections:
                 view = views.current
                 if self.writer is not None and self.writer.term == view.term and not self.writer.closed:
                     return self.writer
-                await self.drop_writer()
+                # While this waited, the leader changed: what lived on the old one's connection is gone.
+                if self.writer is not None:
+                    await self._give_up_writer(rollback=rollback)
                 try:
                     return await self._open_in(view)
                 except (OSError, trio.TooSlowError, ConnectionLost, RemoteProtocolError) as error:
@@ -187,6 +189,13 @@ class Connections:
         if self._backends.views.current.term != view.term:
             await writer.quit()
             raise ConnectionLost("the leader changed meanwhile")
+        if self._facts.restarts is not None:
+            try:
+                await self.bring_up_to_date(writer)
+                await writer.run((self._facts.restarts,))
+            except BaseException:
+                await writer.abort()
+                raise
         self._statistics.leader_connections += 1
         self.writer = writer
         return writer
@@ -215,6 +224,8 @@ class Connections:
         """The leader's connection is of an old term or broken: say what went with it."""
         await self.drop_writer()
         lost = self._state.lost_with_leader()
+        if not lost and self._facts.restarts is not None:
+            return  # nothing has run in it: it begins on the next connection instead
         was_in_transaction, self._facts.in_transaction = self._facts.in_transaction, False
         if lost:
             raise SessionLost(lost)

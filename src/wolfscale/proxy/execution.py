@@ -22,7 +22,7 @@ from wolfscale.proxy.errors import ControlLost, NoLeader, OutcomeUnknown, ProxyE
 from wolfscale.proxy.global_variables import is_default, variable_name
 from wolfscale.proxy.memory import SessionMemory
 from wolfscale.proxy.relay import ClientGone, PartlySent, Rewriter, is_lone_ok, relay_response
-from wolfscale.proxy.router import SessionFacts, Target, route
+from wolfscale.proxy.router import SessionFacts, Target, beginning, route
 from wolfscale.proxy.settings import Scope
 from wolfscale.proxy.state import SessionState, is_leader_only
 from wolfscale.proxy.statement import Effect, Kind, Statement
@@ -298,12 +298,11 @@ class Executor:
                 # Nothing was sent yet: once more, which finds the connection closed and says what was lost.
                 writer.closed = True
                 continue
-            autocommit = not self.facts.in_transaction
             try:
                 done = await self._run_with_intent(writer, statement, request, payload, sql)
             except (ConnectionLost, RemoteProtocolError) as error:
                 writer.closed = True
-                if statement.kind is Kind.READ and autocommit:
+                if self.can_run_again(statement):
                     continue
                 await self.on_leader_lost(statement, error)
             if done:
@@ -315,6 +314,11 @@ class Executor:
                 )
             if scope.cancelled_caught:
                 raise NoLeader(self._bounds.leader_seconds, "the leader's MariaDB is read-only")
+
+    def can_run_again(self, statement: Statement) -> bool:
+        """Whether a statement whose answer never came has certainly changed nothing that lasts."""
+        # A write that would have been the first of its transaction may have been into a table without any.
+        return statement.kind is Kind.READ and not self.facts.is_bound
 
     async def on_leader_lost(self, statement: Statement, error: Exception) -> None:
         """The leader's connection broke before it answered: say what that means for the client.
@@ -343,7 +347,7 @@ class Executor:
     async def _run_with_intent(
         self, writer: BackendConnection, statement: Statement, request: Request, payload: bytes, sql: bytes
     ) -> bool:
-        may_decline = not self.facts.in_transaction
+        may_decline = not self.facts.is_bound
         if not statement.intent:
             return await self._send(writer, statement, request, payload, sql, may_decline=may_decline)
         number = writer.connection_id
@@ -458,7 +462,9 @@ class Executor:
         if connection.leader:
             self._statistics.leader_statements += 1
             if command != Command.STMT_PREPARE:
-                await self._after_leader(connection, statement, sql, sent=sent)
+                known = command == Command.QUERY and sql
+                begins = beginning(statement, bytes((command,)) + sql) if known else None
+                await self._after_leader(connection, statement, sql, sent=sent, begins=begins)
         else:
             self._statistics.local_statements += 1
             if error is None and statement.kind is Kind.SETTINGS:
@@ -489,12 +495,20 @@ class Executor:
         return error.errno == ER_NO_SUCH_TABLE and self.connections.writer is not None
 
     async def _after_leader(
-        self, writer: BackendConnection, statement: Statement, sql: bytes, *, sent: bool
+        self,
+        writer: BackendConnection,
+        statement: Statement,
+        sql: bytes,
+        *,
+        sent: bool,
+        begins: bytes | None,
     ) -> None:
         tracker = writer.tracker
         status, error = tracker.status, tracker.error
+        if error is not None:
+            self.facts.begun = None
         if error is None:
-            self.facts.in_transaction = bool(status & _IN_TRANS)
+            self.facts.note_transaction(bool(status & _IN_TRANS), begins)
             self.facts.autocommit = bool(status & _AUTOCOMMIT)
         elif self.facts.in_transaction and (statement.intent or error.errno in MAY_ROLL_BACK):
             await self._ask_transaction(writer)

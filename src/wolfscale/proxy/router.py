@@ -33,6 +33,8 @@ class SessionFacts:
     Attributes:
         autocommit: whether each statement is its own transaction.
         in_transaction: whether one is open.
+        begun: the command that has begun the open transaction while nothing else has run in it, so that it
+            can be begun again elsewhere; None: nothing or more has run in it.
         effects: what earlier statements left on the leader.
         system_schema: whether the default schema is a system schema, whose tables need no qualifying then.
         log_in: why the log-in holds on the leader only, or "".
@@ -41,10 +43,41 @@ class SessionFacts:
 
     autocommit: bool = True
     in_transaction: bool = False
+    begun: bytes | None = None
     effects: Effect = Effect.NONE
     system_schema: bool = False
     log_in: str = ""
     foreign_syntax: str = ""
+
+    def note_transaction(self, is_open: bool, begins: bytes | None) -> None:
+        """The leader has answered a statement.
+
+        Args:
+            is_open: a transaction is open now.
+            begins: the statement's command if it may begin one.
+        """
+        self.begun = begins if is_open and not self.in_transaction else None
+        self.in_transaction = is_open
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether a transaction is open that only the connection can end on which it has run."""
+        return self.in_transaction and self.begun is None
+
+    @property
+    def restarts(self) -> bytes | None:
+        """The command that begins the open transaction again; None where there is none, or too late."""
+        return self.begun if self.in_transaction else None
+
+
+def beginning(statement: Statement, payload: bytes) -> bytes | None:
+    """The command, if it may begin a transaction that can as well begin later.
+
+    A consistent snapshot is one of its moment.
+    """
+    if statement.kind is not Kind.TRANSACTION or not statement.one_result or b"SNAPSHOT" in payload.upper():
+        return None
+    return payload
 
 
 _PINNED = int(Effect.TEMPORARY_TABLES | Effect.PERHAPS_TEMPORARY_TABLES | Effect.TABLE_LOCKS)

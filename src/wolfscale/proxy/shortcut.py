@@ -26,7 +26,7 @@ from wolfscale.proxy.execution import (
 )
 from wolfscale.proxy.prepared import PreparedStatements, executed_in_place
 from wolfscale.proxy.relay import Rewriter, is_lone_ok
-from wolfscale.proxy.router import Target, route
+from wolfscale.proxy.router import Target, beginning, route
 from wolfscale.proxy.statement import Kind, Statement
 from wolfscale.proxy.statistics import Statistics
 from wolfscale.proxy.view import View, Views
@@ -39,6 +39,7 @@ _AUTOCOMMIT = int(Status.AUTOCOMMIT)
 _STATE_CHANGED = int(Status.SESSION_STATE_CHANGED)
 _NO_BACKSLASH_ESCAPES = int(Status.NO_BACKSLASH_ESCAPES)
 _READ = Kind.READ
+_TRANSACTION = Kind.TRANSACTION
 _A_PLAIN_READ = Statement(kind=Kind.READ, reason="")
 
 
@@ -78,6 +79,7 @@ class Shortcut:
     """
 
     __slots__ = (
+        "_begins",
         "_capabilities",
         "_classifier",
         "_consistency",
@@ -135,6 +137,7 @@ class Shortcut:
         self._reader: BackendConnection | None = None
         self._writer: BackendConnection | None = None
         self._may_decline = False
+        self._begins: bytes | None = None
         self.connection: BackendConnection | None = None
         self._tracker: ResponseTracker | None = None
         self.statement = _A_PLAIN_READ
@@ -193,6 +196,7 @@ class Shortcut:
                 return SLOW
             data = executed
         self.data = data
+        self._begins = beginning(statement, data[4:]) if code == _QUERY else None
         self.begin(code, statement, connection)
         return SEND
 
@@ -202,7 +206,7 @@ class Shortcut:
         self.statement = statement
         self.connection = connection
         self.sent = False
-        self._may_decline = not connection.leader or not self._facts.in_transaction
+        self._may_decline = not connection.leader or not self._facts.is_bound
         tracker = self._tracker = connection.tracker
         tracker.begin(code, statement.head)
         self._executor.last = connection
@@ -228,7 +232,7 @@ class Shortcut:
             writer is not None
             and writer.is_passable(known)
             and writer.term == view.term
-            and (view.writable or self._facts.in_transaction)
+            and (view.writable or self._facts.is_bound)
         ):
             self._writer = writer
         leads = view.is_leader and view.writable
@@ -315,8 +319,10 @@ class Shortcut:
                 return SLOW  # a response with rows has no room for its GTID: it must be asked for
         elif gtid != writer.last_gtid and not self._views.is_committed(sequence_of(gtid), writer.term):
             return HOLD
-        if error is None:
-            facts.in_transaction = bool(status & _IN_TRANS)
+        if error is not None:
+            facts.begun = None
+        else:
+            facts.note_transaction(bool(status & _IN_TRANS), self._begins)
             facts.autocommit = bool(status & _AUTOCOMMIT)
         consistency = self._consistency
         if gtid is None or gtid == writer.last_gtid:
@@ -347,7 +353,7 @@ class Shortcut:
         self._seen = None
         if self.sent:
             return BROKEN
-        if not connection.leader or (self.statement.kind is _READ and not self._facts.in_transaction):
+        if not connection.leader or self._executor.can_run_again(self.statement):
             return REPLAY
         return UNKNOWN
 

@@ -8,9 +8,18 @@ from wolfscale.replication.roles import DatabaseState
 _GIVES_DATA = frozenset({DatabaseState.REPLICA, DatabaseState.PRIMARY})
 
 
-def successor(peers: Iterable[Peer]) -> Peer | None:
-    """The voter that is best placed to lead: a healthy replica, the most advanced one."""
-    able = [peer for peer in peers if peer.votes and peer.notice.state is DatabaseState.REPLICA]
+def successor(peers: Iterable[Peer], wanted: str | None = None) -> Peer | None:
+    """The voter that is best placed to lead: a healthy replica, the most advanced one.
+
+    Args:
+        peers: the members heard from.
+        wanted: only the one with this id will do.
+    """
+    able = [
+        peer
+        for peer in peers
+        if peer.votes and peer.notice.state is DatabaseState.REPLICA and wanted in (None, peer.id)
+    ]
     return max(able, key=lambda peer: peer.notice.applied_sequence, default=None)
 
 

@@ -126,6 +126,7 @@ class Lifecycle:
         self._tenure: int | None = None
         self._writable_term = 0
         self._stepping_down = False
+        self._heir: str | None = None
         self._kept_leadership_term = 0
         self._settler: Settler | None = None
         self._tracker: AppliedTracker | None = None
@@ -191,8 +192,20 @@ class Lifecycle:
 
     # What others ask for
 
-    def step_down(self) -> None:
-        """Begin a planned hand-over: drain the primary, become a replica, give leadership away."""
+    @property
+    def stepping_down(self) -> bool:
+        """Whether a planned hand-over is under way; false again when it has failed, too."""
+        return self._stepping_down
+
+    def step_down(self, heir: str | None = None) -> None:
+        """Begin a planned hand-over: drain the primary, become a replica, give leadership away.
+
+        When nobody takes it, this member becomes primary again.
+
+        Args:
+            heir: the id of the member that is to lead; None: the one that is placed best.
+        """
+        self._heir = heir
         self._stepping_down = True
         self.changes.notify()
 
@@ -457,7 +470,7 @@ class Lifecycle:
                 await self._hand_over()
         elif self._tenure is not None:
             # Recovered, it may be all that the cluster has: it must be able to become primary again.
-            self._stepping_down = False
+            self._end_step_down()
             await self._fence("it is no working primary any more")
 
     async def _cancel_at_end_of_term(self, term: int, scope: trio.CancelScope) -> None:
@@ -475,15 +488,23 @@ class Lifecycle:
     async def _hand_over(self) -> None:
         """Ask for a change of leadership, and remember when nobody took it."""
         term = self._cluster.term
-        heir = successor(self._cluster.peers())
-        self._cluster.transfer_leadership(heir.id if heir else None)
-        with trio.move_on_after(HAND_OVER_SECONDS):
+        wanted = self._heir
+        heir = successor(self._cluster.peers(), wanted)
+        # A wanted heir that went away during the drain is not waited for: nobody can write meanwhile.
+        patience = HAND_OVER_SECONDS if heir is not None or wanted is None else 0.0
+        if patience:
+            self._cluster.transfer_leadership(heir.id if heir else None)
+        with trio.move_on_after(patience):
             await self._cluster.changes.wait_until(lambda: not self._cluster.is_leader)
-            self._stepping_down = False
+            self._end_step_down()
             return
         log.warning("nobody took the leadership over", term=term)
         self._kept_leadership_term = term
-        self._stepping_down = False
+        self._end_step_down()
+
+    def _end_step_down(self) -> None:
+        self._stepping_down, self._heir = False, None
+        self.changes.notify()
 
     async def _fence(self, reason: str) -> None:
         """Kill the server, whatever it is doing: what waited for an acknowledgement is undone by recovery."""

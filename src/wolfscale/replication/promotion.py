@@ -19,8 +19,14 @@ from wolfscale.replication.recovery import begin_tenure
 log = logs.logger(__name__)
 
 DRAIN_RETRY_SECONDS = 0.05
+OPEN_TRANSACTIONS_RETRY_SECONDS = 0.125
+"""InnoDB answers from a cache until nobody has asked for 0.1 s (CACHE_MIN_IDLE_TIME_US, trx0i_s.cc): whoever
+asks more often sees transactions that have long ended."""
 OPEN_TRANSACTIONS_SECONDS = 5.0
 """How long a planned hand-over lets open transactions end by themselves."""
+ANNOUNCED_SECONDS = 0.25
+"""How long ago the end must have been announced before idle sessions are ended: a proxy that has not heard
+of it yet could send a statement into one, and never learn what became of it."""
 STATEMENT_SECONDS = 1.0
 """How long a statement that runs when writes are stopped may still take."""
 LOCK_WAIT_TIMEOUT_ERROR = 1205
@@ -81,12 +87,14 @@ async def drain(database: Database, capture: Capture) -> Gtid | None:
     Raises:
         ServerError: MariaDB refused a step.
     """
+    announced = trio.current_time()
     with trio.move_on_after(OPEN_TRANSACTIONS_SECONDS):
         while await database.open_transactions():
-            await trio.sleep(DRAIN_RETRY_SECONDS)
+            await trio.sleep(OPEN_TRANSACTIONS_RETRY_SECONDS)
     # Events may belong to accounts that read_only does not stop.
     await database.set_event_scheduler(False)
     await _stop_writes(database)
+    await trio.sleep_until(announced + ANNOUNCED_SECONDS)
     await _end_present_sessions(database)
     while True:
         written = await database.binlog_position()
