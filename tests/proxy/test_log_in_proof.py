@@ -132,6 +132,7 @@ def test_signature_proves_its_key_and_challenge_only(seed: bytes, challenge: byt
     assert found is not None
     assert not found.reopens
     assert proven(accounts, Proof(challenge, signature)) is None
+    assert proven(accounts, Proof(challenge[:-1], signature, CLIENT_ED25519)) is None
     if wrong != signature:
         assert not is_signed(stored, challenge, wrong)
     assert not is_signed(stored, challenge + b"x", signature)
@@ -208,12 +209,19 @@ async def test_plugin_passes_where_its_answer_may(
         assert client_got == [switch]
         assert server_got == [b"answer\0"]
         assert proof.plugin == plugin
-        assert proof.salt == b"c" * 32
+        assert proof.salt == (b"c" * 20 if plugin == NATIVE_PASSWORD else b"c" * 32 + b"\0")
     else:
         assert client_got == []  # nobody was asked for a password
         if isinstance(outcome, ProxyError):
             assert outcome.errno == 1251
             assert outcome.fatal
+
+
+async def test_challenge_that_ends_with_a_nul_byte_of_its_own_keeps_it() -> None:
+    challenge = b"c" * 31 + b"\0"
+    switch = b"\xfe" + CLIENT_ED25519.encode() + b"\0" + challenge
+    _, _, _, proof = await dialogue([switch, OK], [b"answer"])
+    assert proof.salt == challenge
 
 
 async def test_dialogue_of_several_questions_is_relayed() -> None:

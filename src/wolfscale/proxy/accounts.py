@@ -21,6 +21,7 @@ from wolfscale.mysql.constants import NATIVE_PASSWORD
 ED25519 = "ed25519"
 CLIENT_ED25519 = "client_ed25519"
 _KEY_BYTES = 32
+_CHALLENGE_BYTES = 32
 _SOCKET_PLUGINS = frozenset({"unix_socket", "auth_socket", "named_pipe"})
 """Server plugins that look at who is at the other end of the server's own socket."""
 
@@ -152,7 +153,7 @@ def proven(accounts: Sequence[Account], proof: Proof) -> Proven | None:
                     return Proven(sha1, reopens=True)
     elif proof.plugin == CLIENT_ED25519:
         for stored in _stored(accounts, ED25519):
-            if is_signed(stored, proof.salt, proof.answer):
+            if is_signed(stored, proof.salt[:_CHALLENGE_BYTES], proof.answer):
                 return Proven(None, reopens=False)
     return None
 

@@ -107,8 +107,9 @@ async def authenticate(
             plugin = _allowed(switch.plugin, secure=secure)
             if not plugin.repeats and not final:
                 raise LeaderWanted(payload)
-            salt = switch.data[:-1] if switch.data[-1:] == b"\0" else switch.data
-            proof.plugin, proof.salt = switch.plugin, salt
+            # A native challenge is ended by a NUL byte; others are not, and may end with one of their own.
+            proof.salt = switch.salt if switch.plugin == NATIVE_PASSWORD else switch.data
+            proof.plugin = switch.plugin
         elif proof.plugin == NATIVE_PASSWORD:
             # More than one answer: no dialogue that was switched to.
             raise _not_supported("another plugin")
