@@ -1,6 +1,7 @@
 """Where the clients under test connect."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from wolfscale.demo.accounts import ACCOUNT, DATABASE, PASSWORD
 from wolfscale.demo.plan import LOOPBACK
@@ -23,7 +24,8 @@ class Address:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """The same application's two choices."""
+    """The same application's two choices, and what it must trust to verify the proxy's certificate."""
 
     direct: Address
     proxied: Address
+    authority: Path

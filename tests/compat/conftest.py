@@ -7,6 +7,7 @@ import trio
 from compat_addresses import Address, Addresses
 
 from wolfscale.app.admin import admin_connection_info
+from wolfscale.certificates import AUTHORITY_FILE
 from wolfscale.demo.accounts import account_statements, database_statement
 from wolfscale.demo.cluster import DemoCluster
 from wolfscale.demo.plan import ClusterPlan
@@ -41,7 +42,9 @@ def addresses() -> Iterator[Addresses]:
             follower = trio.run(_prepare, cluster, schemas)
             assert server.port is not None
             yield Addresses(
-                direct=Address(port=server.port), proxied=Address(port=cluster.node(follower).mysql_port)
+                direct=Address(port=server.port),
+                proxied=Address(port=cluster.node(follower).mysql_port),
+                authority=cluster.node(follower).data_dir / AUTHORITY_FILE,
             )
         finally:
             trio.run(cluster.stop)
