@@ -45,6 +45,54 @@ async def test_idle_session_moves_to_the_new_leader_with_its_settings(servers: P
         connection.close()
 
 
+async def test_user_variables_set_to_literals_are_there_again_on_the_new_leader(servers: Pair) -> None:
+    ask = "SELECT @a, @b, @c, @d, @e, HEX(@f), COLLATION(@b), @A + 1, CHARSET(@f) FOR UPDATE"
+    async with cluster(servers) as proxy:
+        connection = await proxy.run(functools.partial(proxy.connect, charset="utf8mb4"))
+        for statement in (
+            "SET NAMES utf8mb4 COLLATE utf8mb4_bin",
+            "SET @a = 1, @b = 'text', @c := -1.50",
+            "SET @d = NULL; ",
+            "SET @a = 41, @e = TRUE, @f = 'größe'",
+            "SET sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES'",
+        ):
+            await proxy.run(rows, connection, statement)
+        before = await proxy.run(rows, connection, ask)
+        assert before[0][0] == 41
+        assert before[0][6] == "utf8mb4_bin"
+        proxy.change(term=2)
+        assert await proxy.run(rows, connection, ask) == before
+        # A new value is the one that is told next time.
+        await proxy.run(rows, connection, "SET @a = 'other'")
+        proxy.change(term=3)
+        assert (await proxy.run(rows, connection, ask))[0][0] == "other"
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ("SET @a = 'x'", "SET NAMES latin1"),
+        ("SET @a = 1", "SET @a = @a + 1"),
+        ("SET @a = 'it''s'",),
+        ("SET @a = 1", "CALL assigns()"),
+        ("SET @a = 1", "SELECT 2 INTO @a"),
+        ("SET @a = 1, time_zone = '+01:00'",),
+    ],
+)
+async def test_user_variables_that_may_have_become_others_end_the_session(
+    servers: Pair, statements: tuple[str, ...]
+) -> None:
+    servers.primary.execute("CREATE OR REPLACE PROCEDURE demo.assigns() SET @a = 2")
+    async with cluster(servers) as proxy:
+        connection = await proxy.run(proxy.connect)
+        for statement in statements:
+            await proxy.run(rows, connection, statement)
+        proxy.change(term=2)
+        await proxy.run(_expect, connection, "SELECT @a FOR UPDATE", 1927)
+        connection._force_close()
+
+
 async def test_open_transaction_gets_the_retryable_error_once(servers: Pair) -> None:
     async with cluster(servers) as proxy:
         connection = await proxy.run(proxy.connect)
@@ -169,7 +217,13 @@ async def test_rollback_of_a_lost_transaction_succeeds(servers: Pair) -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    ["CREATE TEMPORARY TABLE x (a INT)", "SET @a = 1", "DO GET_LOCK('x', 1)", "LOCK TABLES t READ"],
+    [
+        "CREATE TEMPORARY TABLE x (a INT)",
+        "SET @a = 1 + 1",
+        "SELECT @a := 1",
+        "DO GET_LOCK('x', 1)",
+        "LOCK TABLES t READ",
+    ],
 )
 async def test_session_that_cannot_be_restored_is_told_and_closed(servers: Pair, statement: str) -> None:
     async with cluster(servers) as proxy:

@@ -11,6 +11,7 @@ from wolfscale.proxy.router import SessionFacts
 from wolfscale.proxy.settings import Assignment, Scope
 from wolfscale.proxy.state import SessionState, names_of
 from wolfscale.proxy.statement import Effect, Kind, Statement
+from wolfscale.proxy.user_variables import literal_variables
 
 _AUTOCOMMIT = int(Status.AUTOCOMMIT)
 _NO_BACKSLASH_ESCAPES = int(Status.NO_BACKSLASH_ESCAPES)
@@ -36,6 +37,7 @@ class SessionMemory:
 
     async def on_statement(self, connection: BackendConnection, statement: Statement, sql: bytes) -> None:
         """Remember what a statement left behind."""
+        mode = self.mode  # as the statement was read
         changes = connection.tracker.changes
         if changes is not None:
             if changes.schema is not None:
@@ -49,8 +51,17 @@ class SessionMemory:
         status = connection.tracker.status
         if bool(status & _NO_BACKSLASH_ESCAPES) == self.mode.backslash_escapes:
             self.on_variables(connection)
+        effects = statement.effects
+        if effects & Effect.USER_VARIABLES and statement.assignments and not self.character_set:
+            variables = literal_variables(sql, mode)
+            if variables is not None:
+                self.state.add_user_variables(variables)
+                effects &= ~Effect.USER_VARIABLES
+        elif effects & Effect.PERHAPS_TEMPORARY_TABLES and self.state.has_user_variables:
+            # A procedure may give them other values, which nobody tells.
+            effects |= Effect.USER_VARIABLES
         if statement.effects:
-            self.state.effects |= statement.effects & ~(Effect.UNLOCKS_TABLES | Effect.TRACKING)
+            self.state.effects |= effects & ~(Effect.UNLOCKS_TABLES | Effect.TRACKING)
             if statement.effects & Effect.UNLOCKS_TABLES:
                 self.state.effects &= ~Effect.TABLE_LOCKS
             self.facts.effects = self.state.effects

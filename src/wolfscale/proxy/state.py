@@ -1,18 +1,22 @@
 """What a session has set, so that a new back-end connection can be told.
 
 Entries are commands (COM_INIT_DB, or COM_QUERY with a SET) in the order in which they were given. Each
-connection remembers the number of the last entry that it knows. User variables, temporary tables and locks
-are no entries: they live on the leader's connection only, and die with it.
+connection remembers the number of the last entry that it knows. Temporary tables and locks are no entries:
+they live on the leader's connection only, and die with it. User variables are where they were set to
+literals.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from wolfscale.mysql.constants import Command
 from wolfscale.proxy.errors import ProxyError
 from wolfscale.proxy.settings import NAMES_VARIABLES, Assignment, Scope
 from wolfscale.proxy.statement import Effect
+from wolfscale.proxy.user_variables import UserVariable
 
 MAX_ENTRIES = 500
+MAX_USER_VARIABLES = 200
 _SCHEMA = "SCHEMA"
 
 LEADER_ONLY_VARIABLES = frozenset({"TX_READ_ONLY", "TRANSACTION_READ_ONLY", "COMPLETION_TYPE"})
@@ -43,6 +47,8 @@ class SessionState:
     effects: Effect = Effect.NONE
     last_number: int = 0
     _entries: dict[frozenset[str], Entry] = field(default_factory=dict)
+    _variables: dict[str, UserVariable] = field(default_factory=dict)
+    _texts: set[str] = field(default_factory=set)
 
     def add_schema(self, schema: bytes) -> None:
         """The default schema is this now."""
@@ -57,8 +63,32 @@ class SessionState:
     def add_settings(self, assignments: tuple[Assignment, ...], sql: bytes) -> None:
         """A SET of session variables to constants was carried out."""
         names = names_of(assignments)
+        if names & NAMES_VARIABLES and self._texts:
+            # They have the character set and collation of before, and could be told in those of now only.
+            self.effects |= Effect.USER_VARIABLES
         if names:
             self._add(names, bytes((Command.QUERY,)) + sql, leader_only=is_leader_only(assignments))
+
+    def add_user_variables(self, variables: Sequence[UserVariable]) -> None:
+        """A SET of user variables to literals was carried out; only the leader has them."""
+        for variable in variables:
+            self._variables[variable.name] = variable
+            self._texts.discard(variable.name)
+            if variable.is_text:
+                self._texts.add(variable.name)
+            if len(self._variables) > MAX_USER_VARIABLES:
+                self.effects |= Effect.USER_VARIABLES
+                return
+            sql = f"SET @`{variable.name}`={variable.literal}".encode("latin-1")
+            names = frozenset({f"@{variable.name}"})
+            # Behind the settings that hold for it.
+            self._entries.pop(names | {"LEADER ONLY"}, None)
+            self._add(names, bytes((Command.QUERY,)) + sql, leader_only=True)
+
+    @property
+    def has_user_variables(self) -> bool:
+        """Whether any is remembered."""
+        return bool(self._variables)
 
     def add_command(self, name: str, payload: bytes) -> None:
         """A command that is to be repeated, by a name under which a later one replaces it."""
@@ -91,6 +121,8 @@ class SessionState:
         """Nothing is set any more, but for the default schema after COM_RESET_CONNECTION."""
         schema = self._entries.get(frozenset({_SCHEMA})) if keep_schema else None
         self._entries.clear()
+        self._variables.clear()
+        self._texts.clear()
         if schema is not None:
             self._entries[schema.names] = schema
         self.effects = Effect.NONE

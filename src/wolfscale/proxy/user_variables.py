@@ -1,0 +1,68 @@
+"""User variables that are set to a literal: another leader can be told them again.
+
+What a literal means must not depend on what is set later, so only those count that every sql_mode reads
+alike.
+"""
+
+import re
+from dataclasses import dataclass
+
+from wolfscale.proxy.lexer import LexerMode, Token, TokenKind, tokenize
+from wolfscale.proxy.settings import Scope, parse_assignments
+
+MAX_LITERAL_BYTES = 4096
+_NAME = re.compile(r"[A-Z0-9_$.]{1,64}")
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
+_WORDS = frozenset({"NULL", "TRUE", "FALSE"})
+
+
+@dataclass(frozen=True, slots=True)
+class UserVariable:
+    """One of them.
+
+    Attributes:
+        name: upper case; they are the same in any case.
+        literal: its value as SQL.
+        is_text: whether the value takes its character set and collation from the connection.
+    """
+
+    name: str
+    literal: str
+    is_text: bool
+
+
+def literal_variables(sql: bytes, mode: LexerMode) -> list[UserVariable] | None:
+    """What a SET of nothing but user variables gives them; None where any value is more than a literal."""
+    lexed = tokenize(sql.decode("latin-1"), mode)
+    tokens = lexed.tokens[:-1] if lexed.tokens and lexed.tokens[-1].word == ";" else lexed.tokens
+    if lexed.executable_comment or not lexed.complete or not tokens or tokens[0].word != "SET":
+        return None
+    found: list[UserVariable] = []
+    for assignment in parse_assignments(tokens[1:]) or ():
+        value = _literal(assignment.tokens, lexed.text)
+        if assignment.scope is not Scope.USER or value is None or not _NAME.fullmatch(assignment.name):
+            return None
+        literal, is_text = value
+        found.append(UserVariable(assignment.name, literal, is_text))
+    return found or None
+
+
+def _literal(tokens: tuple[Token, ...], text: str) -> tuple[str, bool] | None:
+    sign = ""
+    if len(tokens) == 2 and tokens[0].kind is TokenKind.SYMBOL and tokens[0].word in ("+", "-"):
+        sign, tokens = tokens[0].word, tokens[1:]
+        if tokens[0].kind is not TokenKind.NUMBER:
+            return None
+    if len(tokens) != 1:
+        return None
+    [token] = tokens
+    raw = text[token.start : token.end]
+    if len(raw) > MAX_LITERAL_BYTES:
+        return None
+    if token.kind is TokenKind.NUMBER and _NUMBER.fullmatch(raw):
+        return sign + raw, False
+    if token.kind is TokenKind.WORD and token.word in _WORDS:
+        return token.word, False
+    inside = raw[1:-1]
+    plain = raw[:1] == raw[-1:] == "'" and not {"'", "\\"} & set(inside)
+    return (raw, True) if token.kind is TokenKind.STRING and plain else None
