@@ -1,7 +1,6 @@
 """A session's connection to one MariaDB server, and where such connections come from."""
 
 import contextlib
-import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,10 +12,8 @@ from wolfscale.mysql.constants import NATIVE_PASSWORD, Capability, Command
 from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerError
 from wolfscale.mysql.handshake import (
     AuthSwitch,
-    Greeting,
     HandshakeResponse,
     build_handshake_response,
-    build_tls_request,
     parse_auth_switch,
     parse_greeting,
 )
@@ -25,8 +22,9 @@ from wolfscale.mysql.tracker import ResponseTracker
 from wolfscale.mysql.transport import PacketStream
 from wolfscale.proxy.accounts import Account
 from wolfscale.proxy.kill_calls import KillCall, Killed
+from wolfscale.proxy.server_tls import begin_tls
 from wolfscale.proxy.view import Views
-from wolfscale.sockets import NonblockingStream, start_tls
+from wolfscale.sockets import NonblockingStream
 
 RECEIVE_BYTES = 1 << 15
 """One receive of a response: most fit, and a buffer of this size costs no trip to the kernel's allocator."""
@@ -333,40 +331,6 @@ class BackendConnection:
             with contextlib.suppress(ConnectionLost):
                 await self.packets.command(bytes((Command.QUIT,)))
         await self.packets.aclose_forcefully()
-
-
-def _unverified() -> ssl.SSLContext:
-    """Towards a server that is reached over its own unix socket, or over a link that has proved itself."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-async def begin_tls(packets: PacketStream, greeting: Greeting, response: HandshakeResponse) -> int:
-    """Continue with a server under TLS, if it can: for accounts that MariaDB lets in so only.
-
-    Returns:
-        The capability that the response must carry then; 0 without TLS.
-
-    Raises:
-        ConnectionLost: the server is gone, or the handshake failed.
-    """
-    if not greeting.capabilities & Capability.SSL:
-        return 0
-    await packets.write(
-        build_tls_request(response.capabilities, response.max_packet_bytes, response.collation)
-    )
-    stream = packets.stream
-    if isinstance(stream, NonblockingStream) and stream.socket is stream.plain_socket:
-        try:
-            packets.stream = await start_tls(stream, _unverified(), server_side=False)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise ConnectionLost(f"MariaDB's TLS handshake failed: {error}") from error
-    else:
-        # TLS within the link's: the relay engine does not carry that, the session's task does.
-        await packets.start_tls(_unverified(), server_side=False)
-    return int(Capability.SSL)
 
 
 CLEAR_TEXT = frozenset({"dialog", "mysql_clear_password"})

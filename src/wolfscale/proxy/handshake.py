@@ -29,7 +29,7 @@ from wolfscale.mysql.handshake import (
 from wolfscale.mysql.results import build_error, parse_ok, rewrite_ok
 from wolfscale.mysql.transport import PacketStream
 from wolfscale.proxy.accounts import Account, Proof, Proven
-from wolfscale.proxy.backend import RECEIVE_BYTES, BackendConnection, Backends, Credentials, begin_tls
+from wolfscale.proxy.backend import RECEIVE_BYTES, BackendConnection, Backends, Credentials
 from wolfscale.proxy.client_tls import ClientTls, InsecureTransport, is_secure, secure
 from wolfscale.proxy.dialogue import (
     LeaderWanted,
@@ -40,6 +40,7 @@ from wolfscale.proxy.dialogue import (
     verify,
 )
 from wolfscale.proxy.errors import BackendUnavailable, ProxyError
+from wolfscale.proxy.server_tls import begin_tls
 
 ER_ACCESS_DENIED = 1045
 ER_HANDSHAKE_ERROR = 1043
@@ -110,50 +111,91 @@ async def relay_log_in(
         ConnectionLost: the client or the server went away.
         RemoteProtocolError: the client sent nonsense; to be answered with its errno.
     """
-    client.max_payload_bytes = MAX_LOG_IN_BYTES
-    stream, leader, term = await _open(backends, proxy_header)
-    packets = PacketStream(stream, receive_bytes=RECEIVE_BYTES)
+    log_in = _LogIn(client, backends, proxy_header)
     try:
+        await log_in.greet(tls, session_id)
+        await log_in.answer_server()
+        ok, proof = await log_in.authenticate()
+        return await log_in.finish(ok, proof)
+    except BaseException:
+        await log_in.aclose()
+        raise
+
+
+class _LogIn:
+    """One log-in, step by step."""
+
+    def __init__(self, client: PacketStream, backends: Backends, proxy_header: bytes) -> None:
+        self._client = client
+        self._backends = backends
+        self._proxy_header = proxy_header
+        self._packets: PacketStream | None = None
+        self._accounts: Sequence[Account] | None = None
+        self._tls_account = False
+
+    async def aclose(self) -> None:
+        """It came to nothing: close the connection to the server."""
+        if self._packets is not None:
+            await self._packets.aclose_forcefully()
+
+    async def greet(self, tls: ClientTls | None, session_id: int | None) -> None:
+        """Connect to a server, and let the client answer its greeting."""
+        client = self._client
+        client.max_payload_bytes = MAX_LOG_IN_BYTES
+        stream, leader, term = await _open(self._backends, self._proxy_header)
+        self._packets = packets = PacketStream(stream, receive_bytes=RECEIVE_BYTES)
         try:
             greeting = parse_greeting(await server_word(packets))
         except ServerError as error:
             await client.write(build_error(error.errno, error.sqlstate, error.message), sequence=0)
             raise LogInRefused from error
+        self._server = _Server(packets, leader, term, greeting)
         offered = greeting.capabilities & ~NOT_RELAYED
         shown = greeting if session_id is None else replace(greeting, connection_id=session_id)
-        response = await _greet(client, shown, offered, tls)
-        refuse_node_account(backends, response.user)
-        shared = response.capabilities & (offered | Capability.MYSQL | Capability.CONNECT_WITH_DB)
-        asked = _with_capabilities(response, shared | Capability.SESSION_TRACK)
-        encrypted = is_secure(client)
-        accounts: Sequence[Account] | None = None
-        tls_account, flag = False, 0
-        if encrypted and greeting.capabilities & Capability.SSL:
+        self._response = response = await _greet(client, shown, offered, tls)
+        refuse_node_account(self._backends, response.user)
+        self._shared = response.capabilities & (offered | Capability.MYSQL | Capability.CONNECT_WITH_DB)
+        self._asked = _with_capabilities(response, self._shared | Capability.SESSION_TRACK)
+
+    async def answer_server(self) -> None:
+        """Answer the server's greeting with the client's words."""
+        server, asked, flag = self._server, self._asked, 0
+        if is_secure(self._client) and server.greeting.capabilities & Capability.SSL:
             # MariaDB must know that the client came by TLS where the account asks for it.
-            accounts = await find_accounts(backends, response.user)
-            tls_account = any(account.tls for account in accounts)
-            flag = await begin_tls(packets, greeting, asked) if tls_account else 0
+            self._accounts = await find_accounts(self._backends, asked.user)
+            self._tls_account = any(account.tls for account in self._accounts)
+            flag = await begin_tls(server.packets, server.greeting, asked) if self._tls_account else 0
         # Each side counts its own packets, so that the client may be one ahead. A server that turns the
         # client's address away has said so by now, and reads no more.
         with contextlib.suppress(ConnectionLost):
             answer = _with_capabilities(asked, asked.capabilities | flag)
-            await packets.write(build_handshake_response(answer))
-        proof = Proof(greeting.salt, response.answer)
+            await server.packets.write(build_handshake_response(answer))
+
+    async def authenticate(self) -> tuple[bytes, Proof]:
+        """Have the dialogue, with the leader's server if it has to be; the OK, and what the client said."""
+        client, server, response = self._client, self._server, self._response
+        proof = Proof(server.greeting.salt, response.answer)
         if response.plugin:
             proof.plugin = response.plugin.decode(errors="replace")
-        server = _Server(packets, leader, term, greeting)
+        encrypted, first = is_secure(client), None
         try:
-            ok = await authenticate(client, packets, proof, secure=encrypted, final=leader)
+            ok = await authenticate(client, server.packets, proof, secure=encrypted, final=server.leader)
         except LeaderWanted as wanted:
-            moved, first = await _ask_leader(backends, proxy_header, asked, tls=tls_account), None
-            if moved is not None:
-                await packets.aclose_forcefully()
-                server, packets = moved, moved.packets
-            else:
+            moved = await _ask_leader(self._backends, self._proxy_header, self._asked, tls=self._tls_account)
+            if moved is None:
                 first = wanted.payload
-            ok = await authenticate(client, packets, proof, secure=encrypted, final=True, first=first)
+            else:
+                await server.packets.aclose_forcefully()
+                self._server = server = moved
+                self._packets = moved.packets
+            ok = await authenticate(client, server.packets, proof, secure=encrypted, final=True, first=first)
+        return ok, proof
+
+    async def finish(self, ok: bytes, proof: Proof) -> LoggedIn:
+        """Find out what was proved, make the connection the session's, and let the client in."""
+        server, asked, response = self._server, self._asked, self._response
         connection = BackendConnection(
-            packets,
+            server.packets,
             capabilities=asked.capabilities,
             status=parse_ok(ok, asked.capabilities).status,
             connection_id=server.greeting.connection_id,
@@ -162,31 +204,28 @@ async def relay_log_in(
             server_version=server.greeting.server_version,
         )
         try:
-            if accounts is None:
-                accounts = await find_accounts(backends, response.user)
-            proven = await verify(connection, accounts, response.user, proof)
+            if self._accounts is None:
+                self._accounts = await find_accounts(self._backends, response.user)
+            proven = await verify(connection, self._accounts, response.user, proof)
             await connection.setup()
         except ServerError as error:
             raise ProxyError(error.errno, error.sqlstate, error.message, fatal=True) from error
         credentials = Credentials(
             response=asked,
-            proxy_header=proxy_header,
-            client_capabilities=int(shared),
+            proxy_header=self._proxy_header,
+            client_capabilities=int(self._shared),
             sha1_password=proven.sha1_password,
             clear_password=proven.clear_password,
             reopens=proven.reopens,
-            tls=tls_account,
+            tls=self._tls_account,
             leader_only=leader_only(proven, proof, connection),
         )
-        await client.write(rewrite_ok(ok, asked.capabilities, shared))
-    except BaseException:
-        await packets.aclose_forcefully()
-        raise
-    return LoggedIn(
-        connection=connection,
-        credentials=credentials,
-        database=response.database if response.capabilities & Capability.CONNECT_WITH_DB else b"",
-    )
+        await self._client.write(rewrite_ok(ok, asked.capabilities, self._shared))
+        return LoggedIn(
+            connection=connection,
+            credentials=credentials,
+            database=response.database if response.capabilities & Capability.CONNECT_WITH_DB else b"",
+        )
 
 
 def refuse_node_account(backends: Backends, user: bytes) -> None:
