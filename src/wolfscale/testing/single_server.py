@@ -207,10 +207,17 @@ class Primary:
         )
 
     async def execute(self, *statements: str) -> None:
-        """Run statements of a client to their end."""
+        """Run statements of a client to their end, and its session's: a prepared XA is its own until then."""
         async with await self.client() as client:
+            number = client.connection_id
             for statement in statements:
                 await client.query(statement)
+
+        async def has_ended() -> bool:
+            sql = f"SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE ID = {number}"
+            return await self.node.database.value(sql) == "0"
+
+        await until_true(has_ended)
 
     async def client(self) -> Connection:
         """A client's session, as the node's account."""
