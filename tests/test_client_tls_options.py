@@ -1,10 +1,13 @@
 """What a node's workers serve as TLS, from the configuration."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from wolfscale.app.client_tls import client_tls, prepare, tls_options
+from wolfscale.app.client_tls import client_tls, prepare
+from wolfscale.app.tls_settings import tls_options
 from wolfscale.certificates import AUTHORITY_FILE, CertificateUnusable, ServerCertificate
 from wolfscale.config import Config, parse
 
@@ -64,3 +67,10 @@ def test_certificate_that_cannot_be_used_stops_the_node_at_its_start(tmp_path: P
     assert options is not None
     with pytest.raises(CertificateUnusable):
         prepare(options, SECRET, None)
+
+
+def test_worker_knows_no_configuration() -> None:
+    """Its library would cost each worker some MiB."""
+    script = "import sys, wolfscale.app.worker; print('pydantic' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

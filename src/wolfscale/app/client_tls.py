@@ -1,17 +1,15 @@
-"""TLS for MySQL clients, from the configuration and the cluster's secret.
+"""TLS for MySQL clients: what a node tells its workers to serve, and how they load it.
 
-The node decides what its workers serve (`tls_options`) and finds out at its start whether that can be done;
-each worker loads it for itself (`client_tls`).
+The node finds out at its start whether it can be served (`prepare`); each worker loads it for itself
+(`client_tls`). Knows no configuration, so that a worker imports little: see `tls_settings`.
 """
 
-import socket
 from pathlib import Path
 
 import msgspec
 
 from wolfscale import logs
 from wolfscale.certificates import CertificateUnusable, GivenCertificate, ServerCertificate
-from wolfscale.config import Config, outward_addresses, parse_address
 from wolfscale.proxy.client_tls import ClientTls
 
 log = logs.logger(__name__)
@@ -33,29 +31,6 @@ class TlsOptions(msgspec.Struct, frozen=True, kw_only=True):
     key: Path | None
     node: str
     names: tuple[str, ...]
-
-
-def tls_options(config: Config, *, node: str, listen: str) -> TlsOptions | None:
-    """What the configuration says about TLS for clients; None: it is off.
-
-    Args:
-        config: the node's, or the standalone proxy's.
-        node: the name for a certificate of the cluster's own.
-        listen: where clients are taken.
-    """
-    proxy = config.proxy
-    if not proxy.tls:
-        return None
-    names = ["localhost", "127.0.0.1", "::1", node, socket.gethostname(), *outward_addresses(listen)]
-    if config.node.advertise_address is not None:
-        names.append(parse_address(config.node.advertise_address).host)
-    return TlsOptions(
-        required=proxy.require_tls,
-        certificate=proxy.tls_cert,
-        key=proxy.tls_key,
-        node=node,
-        names=tuple(dict.fromkeys(name.lower() for name in (*names, *proxy.tls_names))),
-    )
 
 
 def prepare(options: TlsOptions, secret: bytes, data_dir: Path | None) -> None:

@@ -11,8 +11,9 @@ import trio
 
 from wolfscale import logs
 from wolfscale.app.backends import open_leader_session
-from wolfscale.app.client_tls import client_tls, prepare, tls_options
+from wolfscale.app.client_tls import client_tls, prepare
 from wolfscale.app.identity import certificate_files
+from wolfscale.app.tls_settings import tls_options
 from wolfscale.app.workers import bind_clients
 from wolfscale.config import Config, find_secret
 from wolfscale.node.dialer import Dialer

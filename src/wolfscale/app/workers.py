@@ -16,13 +16,14 @@ import trio
 from wolfscale import logs
 from wolfscale.api.models import ProxyStatus
 from wolfscale.app.account_lookup import AccountLookup
-from wolfscale.app.client_tls import prepare, tls_options
+from wolfscale.app.client_tls import prepare
 from wolfscale.app.global_settings import GlobalSettingCalls
 from wolfscale.app.ids import NodeIds
 from wolfscale.app.intents import IntentCalls
 from wolfscale.app.options import WorkerOptions
 from wolfscale.app.questions import NodeQuestions
 from wolfscale.app.session_calls import SessionCalls
+from wolfscale.app.tls_settings import tls_options
 from wolfscale.app.views import ViewPublisher
 from wolfscale.config import Config, parse_address
 from wolfscale.errors import WolfScaleError
