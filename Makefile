@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup packages service-packages browser-packages container-packages fmt lint types imports check test test-fast test-cluster image-test compat chaos fuzz-api bench demo tour screenshots reference clean
+.PHONY: help setup packages service-packages browser-packages container-packages fmt lint types imports check test test-fast test-cluster image-test compat chaos fuzz fuzz-api bench demo tour screenshots reference clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -64,6 +64,10 @@ compat: setup ## Other people's test suites, through a proxy and from a server i
 
 chaos: setup ## Random seeds, longer runs
 	@WOLFSCALE_HYPOTHESIS=chaos $(BIN)/pytest -q -m "not compat and not image"
+
+fuzz: setup ## Random hostile clients against the proxy (FUZZ_SECONDS=600 SEED=random)
+	@WOLFSCALE_CLIENT_FUZZ_SEED=$${SEED:-$$RANDOM} WOLFSCALE_CLIENT_FUZZ_SECONDS=$${FUZZ_SECONDS:-600} \
+		$(BIN)/pytest -q -s tests/proxy/test_fuzz_clients.py
 
 fuzz-api: setup ## Random requests against the HTTP API of a whole cluster (FUZZ_SECONDS=600 SEED=random)
 	@WOLFSCALE_API_FUZZ_SEED=$${SEED:-$$RANDOM} WOLFSCALE_API_FUZZ_SECONDS=$${FUZZ_SECONDS:-600} \
