@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from proxy_pair import PASSWORD, Cluster, Pair, cluster, rows, shared_servers
 from raw_client import MODERN_CLIENT
+from test_hostile_clients import examples
 
 from wolfscale.certificates import ServerCertificate
 from wolfscale.mysql.constants import Capability
@@ -202,6 +203,32 @@ async def test_handshake_that_never_ends_is_bounded_in_time(servers: Pair) -> No
             await stream.send_all(packet(build_tls_request(MODERN_CLIENT), 1) + b"\x16\x03\x01")
             await _rest(stream)
         await _failed_log_ins(proxy, 1)
+
+
+@pytest.mark.mariadb
+async def test_garbage_within_tls_is_survived(servers: Pair) -> None:
+    framed = st.builds(packet, st.binary(max_size=200), st.integers(0, 255))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    async with cluster(servers, tls=offered()) as proxy:
+        for data in examples(st.one_of(st.binary(max_size=200), framed)):
+            stream, _ = await _greeted(proxy)
+            await stream.send_all(packet(build_tls_request(MODERN_CLIENT), 1))
+            secured = trio.SSLStream(stream, context, https_compatible=True)
+            with trio.fail_after(60), contextlib.suppress(trio.BrokenResourceError):
+                async with secured:
+                    await secured.send_all(data)
+                    await stream.send_eof()
+                    while await stream.receive_some():
+                        pass
+
+        def client() -> None:
+            with proxy.connect() as connection:
+                assert rows(connection, "SELECT v FROM t WHERE id = 1") == [("one",)]
+
+        await proxy.run(client)
+        assert proxy.listener.statistics.sessions_failed == 0
+        assert proxy.listener.statistics.log_ins_failed > 0
 
 
 @given(st.integers(0, 0xFFFFFFFF), st.integers(0, 0xFFFFFFFF), st.integers(0, 255))

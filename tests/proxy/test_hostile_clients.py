@@ -43,7 +43,7 @@ async def _still_serves(proxy: Cluster) -> None:
             await trio.sleep(0.005)
 
 
-def _examples(strategy: st.SearchStrategy[bytes]) -> list[bytes]:
+def examples(strategy: st.SearchStrategy[bytes]) -> list[bytes]:
     """A fixed choice, so that all run against one proxy."""
     found: list[bytes] = []
 
@@ -64,7 +64,7 @@ async def test_garbage_instead_of_a_log_in_is_survived(servers: Pair) -> None:
         st.sampled_from([0, 0, 0, 1, 100_000]),
     )
     async with cluster(servers) as proxy:
-        for data in _examples(st.one_of(st.binary(max_size=300), packet)):
+        for data in examples(st.one_of(st.binary(max_size=300), packet)):
             await _send_and_drain(await trio.open_tcp_stream(*proxy.address), data)
         await _still_serves(proxy)
         assert proxy.listener.statistics.log_ins_failed > 0
@@ -88,7 +88,7 @@ async def test_garbage_commands_are_survived(servers: Pair, capabilities: int) -
         ),
     )
     async with cluster(servers) as proxy:
-        for payload in _examples(command):
+        for payload in examples(command):
             async with raw_client(proxy, capabilities) as client:
                 try:
                     await client.prepare("SELECT v FROM t WHERE id = ? AND v = ?")
