@@ -1,6 +1,7 @@
 """Drivers of other people connect with TLS, verify the node, and log in to accounts that need it."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import compat_environment
 import pytest
@@ -42,12 +43,19 @@ def test_command_line_client_verifies_and_logs_in(addresses: Addresses, account:
 
 def test_python_drivers_verify_and_log_in(addresses: Addresses, account: Address) -> None:
     python = compat_environment.python_drivers()
-    command = [python, "-W", "ignore", SCRIPTS / "tls_drivers.py", *account.arguments(), addresses.authority]
+    command: list[str | Path] = [
+        python,
+        "-W",
+        "ignore",
+        SCRIPTS / "tls_drivers.py",
+        *account.arguments(),
+        str(addresses.authority),
+    ]
     assert run(command).splitlines() == [
         "pymysql 42 7",
-        "mysqlclient 42 7",
+        "MySQLdb 42 7",
         "mariadb 42 7",
-        "mysql-connector-python 42 7",
+        "mysql.connector 42 7",
         "asyncmy 42",
     ]
 
@@ -56,5 +64,10 @@ def test_mysql2_verifies_and_logs_in(addresses: Addresses, account: Address) -> 
     directory = compat_environment.node_directory()
     if directory is None:
         pytest.skip("npm is not installed: apt-get install npm")
-    command = ["node", SCRIPTS / "tls_mysql2.mjs", *account.arguments(), addresses.authority]
+    command: list[str | Path] = [
+        "node",
+        SCRIPTS / "tls_mysql2.mjs",
+        *account.arguments(),
+        str(addresses.authority),
+    ]
     assert run(command, directory=directory) == "mysql2 42\n"

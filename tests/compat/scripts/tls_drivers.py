@@ -4,15 +4,12 @@ The account must be one that is let in under TLS only. Prints a line for each dr
 """
 
 import asyncio
+import importlib
 import ssl
 import sys
 from typing import Any
 
 import asyncmy
-import mariadb
-import mysql.connector
-import MySQLdb
-import pymysql
 
 HOST, PORT, USER, PASSWORD, DATABASE, AUTHORITY = sys.argv[1:]
 ACCOUNT: dict[str, Any] = {
@@ -48,11 +45,12 @@ async def asyncmy_too() -> None:
     await connection.ensure_closed()
 
 
-show("pymysql", pymysql.connect(**ACCOUNT, ssl_ca=AUTHORITY, ssl_verify_cert=True, ssl_verify_identity=True))
-show("mysqlclient", MySQLdb.connect(**ACCOUNT, ssl={"ca": AUTHORITY}))
-show("mariadb", mariadb.connect(**ACCOUNT, ssl_ca=AUTHORITY, ssl_verify_cert=True))
-show(
-    "mysql-connector-python",
-    mysql.connector.connect(**ACCOUNT, ssl_ca=AUTHORITY, ssl_verify_cert=True, ssl_verify_identity=True),
-)
+VERIFYING: dict[str, dict[str, Any]] = {
+    "pymysql": {"ssl_ca": AUTHORITY, "ssl_verify_cert": True, "ssl_verify_identity": True},
+    "MySQLdb": {"ssl": {"ca": AUTHORITY}},
+    "mariadb": {"ssl_ca": AUTHORITY, "ssl_verify_cert": True},
+    "mysql.connector": {"ssl_ca": AUTHORITY, "ssl_verify_cert": True, "ssl_verify_identity": True},
+}
+for module, options in VERIFYING.items():
+    show(module, importlib.import_module(module).connect(**ACCOUNT, **options))
 asyncio.run(asyncmy_too())
