@@ -41,6 +41,18 @@ def test_ids_of_open_sessions_are_passed_over_when_the_count_begins_again() -> N
             "INSERT INTO t VALUES (CONNECTION_ID(), 'connection_id()')",
             "INSERT INTO t VALUES (7 , 'connection_id()')",
         ),
+        ("SELECT CONNECTION_ID() > 0", "SELECT 7  > 0 AS `CONNECTION_ID() > 0` "),
+        (
+            "SELECT CONNECTION_ID(), HEX(CONNECTION_ID()) , a FROM t",
+            "SELECT 7  AS `CONNECTION_ID()` , HEX(7 ) AS `HEX(CONNECTION_ID())`  , a FROM t",
+        ),
+        ("SELECT DISTINCT CONNECTION_ID() + 1 AS n", "SELECT DISTINCT 7  + 1 AS n"),
+        ("SELECT ABS(CONNECTION_ID()) n;", "SELECT ABS(7 ) n;"),
+        ("SELECT a FROM t WHERE b = CONNECTION_ID()", "SELECT a FROM t WHERE b = 7 "),
+        (
+            "SELECT CONNECTION_ID() IN (SELECT id FROM t)",
+            "SELECT 7  IN (SELECT id FROM t) AS `CONNECTION_ID() IN (SELECT id FROM t)` ",
+        ),
         ("SELECT 1 WHERE CONNECTION_ID() > 0", "SELECT 1 WHERE 7  > 0"),
     ],
 )
@@ -59,6 +71,7 @@ def test_connection_id_is_the_sessions(sql: str, expected: str) -> None:
         "SELECT t.connection_id FROM t",
         "SELECT 'CONNECTION_ID()'",
         "SELECT connection_id",
+        "SELECT CONNECTION_ID() + a b FROM t",
         "SELECT 'not closed, CONNECTION_ID()",
     ],
 )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from wolfscale.proxy.lexer import Token
+from wolfscale.proxy.lexer import Token, TokenKind
 from wolfscale.proxy.splitting import is_compound
 
 _HEAD_TOKENS = 200
@@ -20,6 +20,7 @@ _BEFORE_ITEM = _LIST_BEGINS | {
     *(",", "ALL", "DISTINCT", "DISTINCTROW", "HIGH_PRIORITY", "STRAIGHT_JOIN", "SQL_SMALL_RESULT"),
     *("SQL_BIG_RESULT", "SQL_BUFFER_RESULT", "SQL_CACHE", "SQL_NO_CACHE", "SQL_CALC_FOUND_ROWS"),
 }
+_BEHIND_OPERAND = frozenset({"END", "NULL", "TRUE", "FALSE", "UNKNOWN"})
 _BEHIND_ITEM = _LIST_ENDS | {",", ";", ")"}
 
 
@@ -65,6 +66,43 @@ def find_calls(tokens: Sequence[Token], name: str) -> Iterator[FunctionCall]:
                 in_list = True
             case word if word in _LIST_ENDS:
                 in_list = False
+
+
+def select_items(tokens: Sequence[Token]) -> Iterator[Sequence[Token]]:
+    """The items of a query's own list, which name the columns of its result; nothing for other statements."""
+    if not tokens or tokens[0].word != "SELECT":
+        return
+    first = 1
+    while first < len(tokens) and tokens[first].word in _BEFORE_ITEM:
+        first += 1
+    depth = 0
+    for number in range(first, len(tokens)):
+        word = tokens[number].word
+        depth += (word == "(") - (word == ")")
+        if depth == 0 and (word in (",", ";") or word in _LIST_ENDS):
+            if first < number:
+                yield tokens[first:number]
+            if word != ",":
+                return
+            first = number + 1
+    if first < len(tokens):
+        yield tokens[first:]
+
+
+def has_name(item: Sequence[Token]) -> bool | None:
+    """Whether an item of a SELECT list has a name of its own; None where that takes a parser to say."""
+    depth = 0
+    for token in item:
+        depth += (token.word == "(") - (token.word == ")")
+        if depth == 0 and token.word == "AS":
+            return True
+    last = item[-1]
+    if len(item) < 2 or last.kind not in (TokenKind.WORD, TokenKind.QUOTED, TokenKind.STRING):
+        return False
+    before = item[-2]
+    if before.word in (".", "@", "@@") or (before.kind is TokenKind.SYMBOL and before.word != ")"):
+        return False
+    return True if before.word == ")" and last.word not in _BEHIND_OPERAND else None
 
 
 def split_at(sql: bytes, calls: Sequence[FunctionCall]) -> tuple[bytes, ...]:
