@@ -205,6 +205,14 @@ class Cluster:
             await admin.query(f"KILL {'CONNECTION' if connection else 'QUERY'} {connection_id}")
         return True
 
+    async def is_applying_blocked(self) -> bool:
+        async with await self.pair.replica.connect() as connection:
+            result = await connection.query(
+                "SELECT 1 FROM information_schema.processlist WHERE user='system user' "
+                "AND state LIKE 'Waiting for table metadata lock%'"
+            )
+        return bool(result.rows)
+
     async def sessions(self) -> list[dict[str, str]]:
         rows: list[dict[str, str]] = await self.listener.answer("sessions", {})
         return rows

@@ -65,6 +65,9 @@ class OneServer:
     async def interrupt(self, connection_id: int, *, leader: bool, term: int, connection: bool) -> bool:
         return True
 
+    async def is_applying_blocked(self) -> bool:
+        return False
+
     async def sessions(self) -> list[dict[str, str]]:
         return []
 

@@ -123,7 +123,6 @@ LEADERS = (
     ("ANALYZE TABLE t", True),
     ("OPTIMIZE TABLE t", True),
     ("BEGIN", False),
-    ("START TRANSACTION READ ONLY", False),
     ("COMMIT AND CHAIN", False),
     ("ROLLBACK TO SAVEPOINT s", False),
     ("SAVEPOINT s", False),

@@ -80,6 +80,17 @@ class SessionCalls:
         )
         return answer == b"\x01"
 
+    async def is_applying_blocked(self) -> bool:
+        """Whether this node's MariaDB cannot apply the log because a session holds a lock.
+
+        Raises:
+            DatabaseUnavailable: it cannot be asked.
+        """
+        try:
+            return await self._lifecycle.is_applying_blocked()
+        except (ServerError, ConnectionLost) as error:
+            raise DatabaseUnavailable(str(error)) from error
+
     async def listed(self) -> list[dict[str, str]]:
         """The sessions of the workers that follow this node."""
         rows: list[dict[str, str]] = []

@@ -136,6 +136,10 @@ class ClusterBackends:
             connection_id, leader=leader, term=term, connection=connection
         )
 
+    async def is_applying_blocked(self) -> bool:
+        """There is no MariaDB beside this proxy."""
+        return False
+
     async def sessions(self) -> list[dict[str, str]]:
         """As the followed node knows them."""
         return await self._present_control().sessions()

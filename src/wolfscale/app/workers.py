@@ -237,6 +237,8 @@ class Workers:
                     term=int(arguments["term"]),
                     connection=bool(arguments["connection"]),
                 )
+            case "is_applying_blocked":
+                return await self._sessions.is_applying_blocked()
             case "sessions":
                 return await self._sessions.listed()
             case "settings":

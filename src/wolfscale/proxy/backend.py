@@ -147,6 +147,14 @@ class Backends(Protocol):
         """
         ...
 
+    async def is_applying_blocked(self) -> bool:
+        """Whether the local MariaDB cannot apply the log because a session holds a lock.
+
+        Raises:
+            ControlLost: the node cannot tell.
+        """
+        ...
+
     async def sessions(self) -> Sequence[Mapping[str, str]]:
         """The sessions of this node's proxies, one row each: column names to text.
 

@@ -35,6 +35,8 @@ class Bounds:
         replica_seconds: for the local MariaDB to apply what a read must see, before the leader answers it.
         open_seconds: for a connection to open and log in.
         log_in_seconds: for the client to log in.
+        apply_seconds: for the local MariaDB to go on applying, before a read-only transaction that stands in
+            its way is rolled back.
         fence_seconds: after a change of term, for an old leader's answer to a statement in flight.
         consistency: how much a session's reads must have seen, until it chooses otherwise.
         max_lag: transactions that the local MariaDB may be behind and still serve reads; 0: any number.
@@ -44,6 +46,7 @@ class Bounds:
     replica_seconds: float = 5.0
     open_seconds: float = 10.0
     log_in_seconds: float = 20.0
+    apply_seconds: float = 3.0
     fence_seconds: float = 2.0
     consistency: Level = Level.SESSION
     max_lag: int = 0
@@ -271,6 +274,11 @@ class Connections:
         """Cut a leader's connection of a term before this one, so that nobody waits for its answer."""
         if self.writer is not None and self.writer.term < term:
             await self.writer.abort()
+
+    async def cut_local(self) -> None:
+        """Cut the local connection, and with it the transaction that is open on it."""
+        if self.reader is not None:
+            await self.reader.abort()
 
     async def aclose(self) -> None:
         """Close both, politely if they live."""

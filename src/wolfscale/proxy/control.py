@@ -269,6 +269,10 @@ class ControlClient:
             )
         )
 
+    async def is_applying_blocked(self) -> bool:
+        """Whether the MariaDB beside the node cannot apply the log because a session holds a lock."""
+        return bool(await self.request("is_applying_blocked"))
+
     async def sessions(self) -> list[dict[str, str]]:
         """The sessions of the node's proxies, one row each."""
         result = await self.request("sessions")

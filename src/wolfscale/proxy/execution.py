@@ -20,6 +20,7 @@ from wolfscale.proxy.connections import ER_MUST_CHANGE_PASSWORD, Bounds, Connect
 from wolfscale.proxy.consistency import Level, SessionConsistency, sequence_of
 from wolfscale.proxy.errors import ControlLost, NoLeader, OutcomeUnknown, ProxyError
 from wolfscale.proxy.global_variables import is_default, variable_name
+from wolfscale.proxy.local_transactions import LocalTransactions
 from wolfscale.proxy.memory import SessionMemory
 from wolfscale.proxy.relay import ClientGone, PartlySent, Rewriter, is_lone_ok, relay_response
 from wolfscale.proxy.router import SessionFacts, Target, beginning, route
@@ -134,12 +135,13 @@ class Executor:
         self._rewrites = not client_capabilities & Capability.SESSION_TRACK
         self._deprecates_eof = bool(client_capabilities & Capability.DEPRECATE_EOF)
         self.memory = SessionMemory(state, facts, first)
+        self._local_transactions = LocalTransactions(self)
 
     @property
     def status(self) -> int:
         """The server status flags that answers of the proxy's own carry."""
         status = _AUTOCOMMIT if self.facts.autocommit else 0
-        if self.facts.in_transaction:
+        if self.facts.in_transaction or self.facts.local_transaction:
             status |= _IN_TRANS
         if not self.memory.mode.backslash_escapes:
             status |= int(Status.NO_BACKSLASH_ESCAPES)
@@ -159,12 +161,21 @@ class Executor:
             ClientGone: the client is gone.
             PartlySent: the session cannot go on.
         """
+        if (
+            self.facts.local_transaction
+            and request.command != Command.STMT_PREPARE
+            and await self._local_transactions.run(statement, request, sql)
+        ):
+            return
         target = route(statement, self.facts).target
         level = self.consistency.now
         if target is Target.LOCAL and level is Level.STRONG:
             await self._confirm()
         if target is Target.LOCAL and level is not Level.LEADER:
-            if await self._run_locally(statement, request, sql):
+            if statement.read_only_start:
+                if await self._local_transactions.begin(statement, request, sql):
+                    return
+            elif await self.run_locally(statement, request, sql):
                 return
         elif target is Target.PREVIOUS:
             if await self._run_where_the_last_ran(statement, request, sql):
@@ -177,7 +188,7 @@ class Executor:
                 and await self._run_setting(statement, request, sql)
             ):
                 return
-        await self._run_on_leader(statement, request, sql)
+        await self.run_on_leader(statement, request, sql)
 
     async def _run_where_the_last_ran(self, statement: Statement, request: Request, sql: bytes) -> bool:
         """Ask the local connection about its last statement; false if that was the leader's."""
@@ -185,7 +196,7 @@ class Executor:
         if last.leader or last is not self.connections.reader or last.closed:
             return False
         try:
-            await self._run(last, statement, request, sql)
+            await self.run_on(last, statement, request, sql)
         except (ConnectionLost, RemoteProtocolError):
             await self.connections.drop(last)
             return False
@@ -198,13 +209,13 @@ class Executor:
             return False
         try:
             await self.connections.bring_up_to_date(connection)
-            await self._run(connection, statement, request, sql)
+            await self.run_on(connection, statement, request, sql)
         except (ConnectionLost, RemoteProtocolError):
             await self.connections.drop(connection)
             return False
         return True
 
-    async def _run_locally(self, statement: Statement, request: Request, sql: bytes) -> bool:
+    async def run_locally(self, statement: Statement, request: Request, sql: bytes) -> bool:
         """Run a read on the local MariaDB; false when the leader has to."""
         connection = await self.connections.local()
         if connection is None:
@@ -218,7 +229,7 @@ class Executor:
         try:
             if connection.known_entries != self.state.last_number:
                 await self.connections.bring_up_to_date(connection)
-            return await self._run(connection, statement, request, sql, may_decline=True)
+            return await self.run_on(connection, statement, request, sql, may_decline=True)
         except (ConnectionLost, RemoteProtocolError):
             await self.connections.drop(connection)
         except ServerError:
@@ -285,7 +296,11 @@ class Executor:
             except ConnectionLost:
                 self.connections.mark_broken()
 
-    async def _run_on_leader(self, statement: Statement, request: Request, sql: bytes) -> None:
+    async def run_on_leader(self, statement: Statement, request: Request, sql: bytes) -> None:
+        """Run a statement on the leader's MariaDB, whoever leads.
+
+        Raises: see `execute`.
+        """
         retry_until = trio.current_time() + self._bounds.leader_seconds
         while True:
             term = self._views.current.term
@@ -373,7 +388,7 @@ class Executor:
             ):
                 await self._backends.intent_end(number, finished=finished)
 
-    async def _run(
+    async def run_on(
         self,
         connection: BackendConnection,
         statement: Statement,
@@ -382,6 +397,10 @@ class Executor:
         *,
         may_decline: bool = False,
     ) -> bool:
+        """Run a statement on a connection as it is; false when it was declined and another must run it.
+
+        Raises: see `execute`; also `ConnectionLost`.
+        """
         payload = await request.payload_for(connection)
         return await self._send(connection, statement, request, payload, sql, may_decline=may_decline)
 

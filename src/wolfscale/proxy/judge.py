@@ -58,6 +58,7 @@ def _never_local(statement: Statement, tokens: Tokens) -> Statement:
         cacheable=False,
         rollback=statement.rollback,
         source=statement.source,
+        begins=statement.begins,
         kill=statement.kill,
     )
 
@@ -132,12 +133,20 @@ def _judge_by_words(tokens: Sequence[Token], text: Tokens, mode: LexerMode, node
             return Statement(kind=Kind.SETTINGS, reason="changes the default schema", schema=True)
         case "SHOW":
             return _judge_show(tokens)
-        case "BEGIN" | "COMMIT" | "SAVEPOINT" | "RELEASE":
+        case "COMMIT" | "SAVEPOINT" | "RELEASE":
             return Statement(kind=Kind.TRANSACTION, reason="transaction control")
+        case "BEGIN":
+            return Statement(kind=Kind.TRANSACTION, reason="transaction control", begins=True)
         case "ROLLBACK":
             return Statement(kind=Kind.TRANSACTION, reason="transaction control", rollback=len(tokens) < 3)
         case "START" if second == "TRANSACTION":
-            return Statement(kind=Kind.TRANSACTION, reason="transaction control")
+            reads = {"READ", "ONLY"} <= _words(tokens)
+            return Statement(
+                kind=Kind.TRANSACTION,
+                reason="begins a transaction that only reads" if reads else "transaction control",
+                begins=True,
+                read_only_start=reads,
+            )
         case "PREPARE" | "EXECUTE":
             return _judge_prepare(tokens, text, mode, node_account)
         case "DEALLOCATE" | "DROP" if first == "DEALLOCATE" or second == "PREPARE":

@@ -21,7 +21,7 @@ from wolfscale.proxy.client_tls import ClientTls
 from wolfscale.proxy.connections import Bounds
 from wolfscale.proxy.dialogue import LogInRefused
 from wolfscale.proxy.engine import Engine
-from wolfscale.proxy.errors import ProxyError
+from wolfscale.proxy.errors import ControlLost, ProxyError
 from wolfscale.proxy.handshake import relay_log_in
 from wolfscale.proxy.kill_calls import KillCall, Killed
 from wolfscale.proxy.session import Session
@@ -87,6 +87,7 @@ class Listener:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(engine.run)
                 nursery.start_soon(self._fence)
+                nursery.start_soon(self._let_apply)
                 await nursery.start(trio.serve_listeners, on_client, listeners)
                 task_status.started()
 
@@ -132,6 +133,24 @@ class Listener:
         await trio.sleep(self._bounds.fence_seconds)
         for session in list(self._sessions.values()):
             await session.connections.fence(term)
+
+    async def _let_apply(self) -> None:
+        """Roll local transactions back whose locks keep the local MariaDB from applying the log."""
+        stuck_at: int | None = None
+        while True:
+            await trio.sleep(self._bounds.apply_seconds)
+            view = self._backends.views.current
+            behind = view.applied_sequence < view.committed_sequence
+            if behind and view.applied_sequence == stuck_at:
+                await self._cut_local_transactions()
+            stuck_at = view.applied_sequence if behind else None
+
+    async def _cut_local_transactions(self) -> None:
+        inside = [session for session in self._sessions.values() if session.in_local_transaction]
+        with contextlib.suppress(ControlLost):
+            if inside and await self._backends.is_applying_blocked():
+                for session in inside:
+                    await session.connections.cut_local()
 
     async def _on_client(self, stream: NonblockingStream, engine: Engine) -> None:
         statistics = self.statistics

@@ -67,6 +67,10 @@ class SessionMemory:
             self.facts.effects = self.state.effects
         if statement.assignments:
             await self._note_assignments(connection, statement, sql)
+        if connection.leader:
+            self.facts.next_transaction = any(
+                assignment.scope is Scope.NEXT_TRANSACTION for assignment in statement.assignments
+            )
 
     async def _note_assignments(
         self, connection: BackendConnection, statement: Statement, sql: bytes

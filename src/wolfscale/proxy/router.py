@@ -35,6 +35,9 @@ class SessionFacts:
         in_transaction: whether one is open.
         begun: the command that has begun the open transaction while nothing else has run in it, so that it
             can be begun again elsewhere; None: nothing or more has run in it.
+        local_transaction: whether one that only reads is open on the local connection. One that is open on
+            the leader's then belongs to it.
+        next_transaction: the session has said what the next transaction shall be like, on the leader.
         effects: what earlier statements left on the leader.
         system_schema: whether the default schema is a system schema, whose tables need no qualifying then.
         log_in: why the log-in holds on the leader only, or "".
@@ -44,6 +47,8 @@ class SessionFacts:
     autocommit: bool = True
     in_transaction: bool = False
     begun: bytes | None = None
+    local_transaction: bool = False
+    next_transaction: bool = False
     effects: Effect = Effect.NONE
     system_schema: bool = False
     log_in: str = ""
@@ -83,6 +88,7 @@ def beginning(statement: Statement, payload: bytes) -> bytes | None:
 _PINNED = int(Effect.TEMPORARY_TABLES | Effect.PERHAPS_TEMPORARY_TABLES | Effect.TABLE_LOCKS)
 _LEADER = Route(Target.LEADER, "only plain reads leave the leader")
 _LOCAL = Route(Target.LOCAL, "a plain read outside a transaction")
+_OWN = Route(Target.LOCAL, "a read-only transaction is open on this node")
 _PREVIOUS = Route(Target.PREVIOUS, "asks about the session's previous statement")
 _EITHER = Route(Target.EITHER, "session settings hold on both connections")
 
@@ -90,7 +96,9 @@ _EITHER = Route(Target.EITHER, "session settings hold on both connections")
 def route(statement: Statement, facts: SessionFacts) -> Route:
     """Decide where a statement runs."""
     kind = statement.kind
-    if kind is Kind.READ:
+    if kind is Kind.READ and facts.local_transaction:
+        return _OWN
+    if kind is Kind.READ or (statement.read_only_start and not facts.next_transaction):
         if not facts.in_transaction and facts.autocommit:
             if not (
                 int(facts.effects) & _PINNED or facts.system_schema or facts.foreign_syntax or facts.log_in

@@ -189,6 +189,11 @@ class Session:
         )
         return writer.connection_id if writer is not None and current else None
 
+    @property
+    def in_local_transaction(self) -> bool:
+        """Whether a read-only transaction is open on the MariaDB beside the node."""
+        return self._facts.local_transaction
+
     def described(self) -> dict[str, str]:
         """A row of SHOW WOLFSCALE SESSIONS."""
         running, leader_id = self.interruption.running_on, self._leader_id
@@ -445,7 +450,9 @@ class Session:
         self._executor.consistency.choose(None)
         self._state.clear(keep_schema=True)
         self._facts.effects = Effect.NONE
-        self._facts.in_transaction = False
+        self._facts.note_transaction(False, None)
+        self._facts.local_transaction = False
+        self._facts.next_transaction = False
         self._facts.autocommit = True
         connections = self.connections
         for connection in (connections.writer, connections.reader):
@@ -490,7 +497,9 @@ class Session:
         self._executor.consistency.choose(None)
         self._state.clear(keep_schema=False)
         self._facts.effects = Effect.NONE
-        self._facts.in_transaction = False
+        self._facts.note_transaction(False, None)
+        self._facts.local_transaction = False
+        self._facts.next_transaction = False
         self._begin_in(command.database)
         await connection.setup()
         connection.known_entries = self._state.last_number

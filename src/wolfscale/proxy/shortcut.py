@@ -235,6 +235,12 @@ class Shortcut:
             and (view.writable or self._facts.is_bound)
         ):
             self._writer = writer
+        if self._facts.local_transaction:
+            # Its snapshot is what it must see, and all else is the task's.
+            self._reader = reader if reader is not None and reader.is_passable(known) else None
+            self._writer = None
+            self._leader_reads = self._consistency.level is Level.LEADER
+            return
         leads = view.is_leader and view.writable
         if self._consistency.level is Level.STRONG and not self._facts.in_transaction:
             # Without a reader every read is the task's, which has a majority confirm it first.

@@ -64,6 +64,8 @@ class Statement:
         one_result: whether it answers with one result only.
         cacheable: whether statements that differ in literals only are classified alike.
         rollback: whether it is a plain ROLLBACK.
+        begins: whether it begins a transaction, ending one that is open.
+        read_only_start: whether it begins one that only reads.
         kill: whether it is a KILL, which the proxy carries out itself.
         sets_globals: whether it sets global variables, which the other nodes must be told.
         plain: whether it needs nothing on the leader but to be sent, and leaves nothing behind.
@@ -84,6 +86,8 @@ class Statement:
     cacheable: bool = True
     rollback: bool = False
     source: tuple[int, int] | None = None
+    begins: bool = False
+    read_only_start: bool = False
     kill: bool = False
     sets_globals: bool = field(init=False)
     plain: bool = field(init=False)
@@ -98,6 +102,7 @@ class Statement:
             and not self.assignments
             and self.source is None
             and not self.kill
+            and not self.read_only_start
         )
         object.__setattr__(self, "plain", plain)
         object.__setattr__(self, "sets_globals", sets_globals(self.assignments))

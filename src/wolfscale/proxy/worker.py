@@ -108,6 +108,10 @@ class ControlledBackends:
         """Asked of the node."""
         return await self.control.interrupt(connection_id, leader=leader, term=term, connection=connection)
 
+    async def is_applying_blocked(self) -> bool:
+        """Asked of the node."""
+        return await self.control.is_applying_blocked()
+
     async def sessions(self) -> list[dict[str, str]]:
         """Asked of the node."""
         return await self.control.sessions()

@@ -380,6 +380,16 @@ class Database:
             if row["User"] not in own
         ]
 
+    async def is_applying_blocked(self) -> bool:
+        """Whether the thread that applies waits for a session to give up a table (its metadata lock)."""
+        rows = (
+            await self.query(
+                "SELECT 1 FROM information_schema.processlist WHERE user='system user' "
+                "AND state LIKE 'Waiting for table metadata lock%'"
+            )
+        ).rows
+        return bool(rows)
+
     async def interrupt(self, connection_id: int, *, connection: bool) -> bool:
         """Interrupt what a client's session runs (KILL QUERY), or end the session as well.
 

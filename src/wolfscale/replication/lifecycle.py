@@ -213,6 +213,10 @@ class Lifecycle:
         """Interrupt a client's statement, or end its connection; see `Database.interrupt`."""
         return await self._database.interrupt(connection_id, connection=connection)
 
+    async def is_applying_blocked(self) -> bool:
+        """Whether a session's lock keeps the server from applying; see `Database.is_applying_blocked`."""
+        return await self._database.is_applying_blocked()
+
     async def before_not_plain(self, gtid: Gtid, index: int) -> None:
         """The feed's word that it is about to serve a group that is no plain transaction.
 
