@@ -13,6 +13,7 @@ from wolfscale.mysql.results import (
     build_error,
     build_ok,
     build_result_end,
+    build_text_result,
     build_text_row,
     parse_column,
     parse_eof,
@@ -220,3 +221,11 @@ def test_text_row_of_the_wrong_length_is_refused(payload: bytes) -> None:
 def test_packet_of_another_kind_is_refused(parse: object) -> None:
     with pytest.raises(RemoteProtocolError):
         parse(b"\x01\0\0\0\0\0\0")  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("mysql", [0, int(Capability.MYSQL)])
+@pytest.mark.parametrize("extended", [0, int(Capability.MARIADB_EXTENDED_METADATA)])
+def test_definitions_of_a_text_result_are_read_under_its_capabilities(mysql: int, extended: int) -> None:
+    capabilities = int(Capability.DEPRECATE_EOF) | mysql | extended
+    _, definition, _, _ = build_text_result([Column(name=b"n")], [(b"1",)], capabilities)
+    assert parse_column(definition, capabilities).name == b"n"

@@ -1,11 +1,12 @@
 """How much a read must have seen, over real servers: the levels, a hint, a replica that lags."""
 
 import dataclasses
+import subprocess
 from typing import Any
 
 import pymysql
 import pytest
-from proxy_pair import BOUNDS, Cluster, Pair, cluster, rows, shared_servers
+from proxy_pair import BOUNDS, PASSWORD, Cluster, Pair, cluster, rows, shared_servers
 
 from wolfscale.proxy.consistency import Level
 
@@ -149,6 +150,37 @@ async def test_configured_level_is_where_sessions_begin(servers: Pair) -> None:
                 assert rows(connection, "SELECT @@wolfscale_consistency") == [("leader",)]
 
         await proxy.run(client)
+
+
+async def test_own_answers_are_read_by_mariadbs_own_client(servers: Pair) -> None:
+    async with cluster(servers) as proxy:
+
+        def client() -> str:
+            host, port = proxy.address
+            command = [
+                "mariadb",
+                f"-h{host}",
+                f"-P{port}",
+                "-uapp",
+                f"-p{PASSWORD}",
+                "--skip-ssl",
+                "-B",
+                "demo",
+            ]
+            statements = "SHOW WOLFSCALE MEMBERS; SELECT @@wolfscale_consistency; WOLFSCALE EXPLAIN SELECT 1"
+            return subprocess.run(
+                [*command, "-e", statements], capture_output=True, text=True, timeout=60, check=True
+            ).stdout
+
+        said = await proxy.run(client)
+        assert said.splitlines()[:5] == [
+            "Name\tRole",
+            "n\tfollower",
+            "m\tleader",
+            "@@wolfscale_consistency",
+            "session",
+        ]
+        assert "a plain read outside a transaction" in said
 
 
 async def test_explain_tells_where_a_statement_runs_and_why(servers: Pair) -> None:

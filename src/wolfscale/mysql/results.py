@@ -7,7 +7,7 @@ by the session's changes; without it the text runs to the packet's end.
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wolfscale.mysql.buffer import PacketBuffer, lenenc_bytes, lenenc_int
 from wolfscale.mysql.constants import UTF8MB3_GENERAL_CI, Capability, ColumnType, Status
@@ -277,8 +277,11 @@ def build_text_result(
     count = lenenc_int(len(columns))
     if not capabilities & Capability.MYSQL and capabilities & Capability.MARIADB_CACHE_METADATA:
         count += b"\x01"  # the definitions follow
+    extended = not capabilities & Capability.MYSQL and capabilities & Capability.MARIADB_EXTENDED_METADATA
     payloads = [count]
-    payloads.extend(build_column(column) for column in columns)
+    for column in columns:
+        metadata = column.extended or b"" if extended else None
+        payloads.append(build_column(replace(column, extended=metadata)))
     if not capabilities & Capability.DEPRECATE_EOF:
         payloads.append(build_eof(Eof(status=status)))
     payloads.extend(build_text_row(row) for row in rows)
