@@ -32,6 +32,15 @@ async def _run(client: Client, sql: str) -> Any:
     return await trio.to_thread.run_sync(run, abandon_on_cancel=True)
 
 
+def _id(client: Any) -> int:
+    number: int = client.thread_id()
+    return number
+
+
+def _drop(client: Any) -> None:
+    client._force_close()
+
+
 async def _killed(
     cluster: ClusterUnderTest, victim: Client, sql: str, node: int, kill: Callable[[], Any]
 ) -> list[Any]:
@@ -60,7 +69,7 @@ async def test_statement_is_interrupted_from_another_node_wherever_it_runs(clust
     ):
         for killing in (away, leader, home):
             victim, killer = await _client(cluster, home), await _client(cluster, killing)
-            kill = functools.partial(_run, killer, f"KILL QUERY {victim.thread_id()}")
+            kill = functools.partial(_run, killer, f"KILL QUERY {_id(victim)}")
             answer, said = await _killed(cluster, victim, sql, node, kill)
             assert said == ()
             assert answer == 1317 or answer[0][0] == 1
@@ -73,11 +82,11 @@ async def test_session_on_another_node_is_ended(cluster: ClusterUnderTest) -> No
     leader = await cluster.wait_writable()
     home, away = cluster.followers(leader)
     victim, killer = await _client(cluster, home), await _client(cluster, away)
-    assert await _run(victim, "SELECT CONNECTION_ID()") == ((victim.thread_id(),),)
-    assert await _run(killer, f"KILL {victim.thread_id()}") == ()
+    assert await _run(victim, "SELECT CONNECTION_ID()") == ((_id(victim),),)
+    assert await _run(killer, f"KILL {_id(victim)}") == ()
     assert await _run(victim, "SELECT 1") in (2006, 2013)
-    assert await _run(killer, f"KILL {victim.thread_id()}") == 1094
-    ids = {client.thread_id() for client in await _clients(cluster)}
+    assert await _run(killer, f"KILL {_id(victim)}") == 1094
+    ids = {_id(client) for client in await _clients(cluster)}
     assert len(ids) == 3 * len(cluster.numbers)
     killer.close()
 
@@ -100,7 +109,7 @@ async def test_commit_that_waits_for_its_majority_is_not_killed(cluster: Cluster
         heard["victim"] = await _run(victim, "INSERT INTO demo.killed VALUES (1)")
 
     async def kill(what: str) -> None:
-        heard[what] = await _run(killer, f"KILL {what} {victim.thread_id()}")
+        heard[what] = await _run(killer, f"KILL {what} {_id(victim)}")
 
     with trio.fail_after(2 * PATIENCE):
         async with trio.open_nursery() as nursery:
@@ -122,5 +131,5 @@ async def test_commit_that_waits_for_its_majority_is_not_killed(cluster: Cluster
     if heard["victim"] == ():
         assert set(counts.values()) == {1}
     assert heard["QUERY"] != 1094
-    victim._force_close()
-    killer._force_close()
+    _drop(victim)
+    _drop(killer)
