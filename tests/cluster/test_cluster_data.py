@@ -253,7 +253,7 @@ async def test_ddl_in_all_forms_is_the_same_everywhere(cluster: ClusterUnderTest
             "TRUNCATE TABLE other.copied",
             "CREATE OR REPLACE VIEW other.seen AS SELECT a, d FROM other.likened WHERE a > 1",
             "ALTER VIEW other.seen AS SELECT a FROM other.likened",
-            "CREATE TEMPORARY TABLE passing (a INT)",
+            "CREATE TEMPORARY TABLE passing (a INT) CHARACTER SET latin1",
             "INSERT INTO passing VALUES (1), (2), (3)",
             "INSERT INTO other.shaped SELECT a, 'from temporary', a FROM passing",
             "CREATE OR REPLACE TABLE other.lasting LIKE passing",
