@@ -49,11 +49,13 @@ check: lint types imports test-fast ## The gate for each commit: format, lint, t
 
 test: setup browser-packages container-packages service-packages check ## Everything: the gate, then a browser, real MariaDB servers and whole clusters
 	@$(BIN)/pytest -q -n 2 --dist loadfile -m "(mariadb or browser) and not cluster and not faults"
-	@$(BIN)/pytest -q -n 2 --dist loadfile -m "cluster or faults"
+	@$(BIN)/pytest -q -n 2 --dist loadfile -m "cluster and not faults"
+	@$(BIN)/pytest -q -m faults
 
 test-cluster: setup ## Only the tests with real MariaDB servers
 	@$(BIN)/pytest -q -n 2 --dist loadfile -m "mariadb and not cluster and not faults"
-	@$(BIN)/pytest -q -n 2 --dist loadfile -m "cluster or faults"
+	@$(BIN)/pytest -q -n 2 --dist loadfile -m "cluster and not faults"
+	@$(BIN)/pytest -q -m faults
 
 image-test: setup container-packages ## Build the container image and try the compose file (podman, debootstrap; minutes)
 	@docker/install-packages podman buildah runc conmon netavark aardvark-dns iptables nftables debootstrap
