@@ -24,9 +24,9 @@ from wolfscale.mysql.results import (
     OK_HEADER,
     Ok,
     parse_column,
-    parse_eof,
     parse_error,
     parse_ok,
+    parse_result_end,
     parse_text_row,
 )
 from wolfscale.mysql.transport import PacketStream
@@ -315,17 +315,11 @@ class Connection:
             if header == ERROR_HEADER:
                 return payload
             if header == EOF_HEADER and (deprecates_eof or len(payload) < 9) and len(payload) < 0xFFFFFF:
-                return _result(tuple(columns), rows, self._parse_end(payload))
+                return _result(tuple(columns), rows, parse_result_end(payload, self.capabilities))
             row = parse_text_row(payload, count)
             rows.append(
                 tuple(None if value is None else value.decode(errors="surrogateescape") for value in row)
             )
-
-    def _parse_end(self, payload: bytes) -> Ok:
-        if self.capabilities & Capability.DEPRECATE_EOF:
-            return parse_ok(payload, self.capabilities)
-        eof = parse_eof(payload)
-        return Ok(status=eof.status, warnings=eof.warnings, header=EOF_HEADER)
 
 
 def _result(columns: tuple[str, ...], rows: list[tuple[str | None, ...]], ok: Ok) -> Result:

@@ -22,9 +22,9 @@ from wolfscale.mysql.results import (
     Column,
     Ok,
     parse_column,
-    parse_eof,
     parse_error,
     parse_ok,
+    parse_result_end,
 )
 
 _LONGEST_EOF = 8
@@ -162,7 +162,7 @@ async def _read_result(
         if header == EOF_HEADER and (
             len(payload) < _FULL_PACKET if deprecates_eof else len(payload) <= _LONGEST_EOF
         ):
-            return _result(columns, rows, _parse_end(payload, capabilities))
+            return _result(columns, rows, parse_result_end(payload, capabilities))
         size += len(payload)
         too_long = max_bytes is not None and size > max_bytes and rows
         if too_long or (max_rows is not None and len(rows) >= max_rows):
@@ -178,13 +178,6 @@ async def _read_past_progress(connection: Connection) -> bytes:
         payload = await connection.packets.read()
         if payload[:3] != b"\xff\xff\xff":
             return payload
-
-
-def _parse_end(payload: bytes, capabilities: int) -> Ok:
-    if capabilities & Capability.DEPRECATE_EOF:
-        return parse_ok(payload, capabilities)
-    eof = parse_eof(payload)
-    return Ok(status=eof.status, warnings=eof.warnings, header=EOF_HEADER)
 
 
 def _result(columns: tuple[Column, ...], rows: list[tuple[Value, ...]], ok: Ok) -> TypedResult:

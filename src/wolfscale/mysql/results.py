@@ -172,6 +172,18 @@ def build_result_end(eof: Eof, capabilities: int) -> bytes:
     return build_eof(eof)
 
 
+def parse_result_end(payload: bytes, capabilities: int) -> Ok:
+    """Read the packet behind the last row, of either kind, as an OK.
+
+    Raises:
+        RemoteProtocolError: it is malformed.
+    """
+    if capabilities & Capability.DEPRECATE_EOF:
+        return parse_ok(payload, capabilities)
+    eof = parse_eof(payload)
+    return Ok(status=eof.status, warnings=eof.warnings, header=EOF_HEADER)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
     """A column definition.

@@ -127,7 +127,7 @@ class Executor:
         self._client_capabilities = client_capabilities
         self._backends = backends
         self._views = backends.views
-        self.bounds = self._bounds = bounds
+        self.bounds = bounds
         self._statistics = statistics
         first = connections.writer or connections.reader
         assert first is not None
@@ -220,7 +220,7 @@ class Executor:
         connection = await self.connections.local()
         if connection is None:
             return False
-        if self._bounds.lags(self._views.current):
+        if self.bounds.lags(self._views.current):
             self._statistics.lagging_reads += 1
             return False
         if not await self._is_fresh():
@@ -263,7 +263,7 @@ class Executor:
             consistency.on_position(await self._leader_position())
         if views.current.applied_sequence >= consistency.required:
             return True
-        with trio.move_on_after(self._bounds.replica_seconds):
+        with trio.move_on_after(self.bounds.replica_seconds):
             await views.changes.wait_until(lambda: views.current.applied_sequence >= consistency.required)
             return True
         return False
@@ -274,7 +274,7 @@ class Executor:
         if writer is not None and not writer.closed and writer.term == self._views.current.term:
             # A leader that hangs is not waited for: its connection is given up with the question.
             with (
-                trio.move_on_after(self._bounds.replica_seconds),
+                trio.move_on_after(self.bounds.replica_seconds),
                 contextlib.suppress(ConnectionLost, ServerError),
             ):
                 position = await writer.value("SELECT @@GLOBAL.gtid_binlog_pos") or b""
@@ -301,7 +301,7 @@ class Executor:
 
         Raises: see `execute`.
         """
-        retry_until = trio.current_time() + self._bounds.leader_seconds
+        retry_until = trio.current_time() + self.bounds.leader_seconds
         while True:
             term = self._views.current.term
             writer = await self.connections.leader(rollback=statement.rollback)
@@ -328,7 +328,7 @@ class Executor:
                     lambda seen=term: self._views.current.term != seen or not self._views.current.writable  # type: ignore[misc]
                 )
             if scope.cancelled_caught:
-                raise NoLeader(self._bounds.leader_seconds, "the leader's MariaDB is read-only")
+                raise NoLeader(self.bounds.leader_seconds, "the leader's MariaDB is read-only")
 
     def can_run_again(self, statement: Statement) -> bool:
         """Whether a statement whose answer never came has certainly changed nothing that lasts."""
@@ -383,7 +383,7 @@ class Executor:
             # A node that is gone needs no telling: its workers' marks stay.
             with (
                 trio.CancelScope(shield=True),
-                trio.move_on_after(self._bounds.open_seconds),
+                trio.move_on_after(self.bounds.open_seconds),
                 contextlib.suppress(ControlLost),
             ):
                 await self._backends.intent_end(number, finished=finished)
