@@ -2,11 +2,16 @@
 
 import inspect
 import os
+import sys
+from collections.abc import Awaitable, Callable, Iterator
 
 import hypothesis
 import pytest
 import trio
 import trio.testing
+
+LIMIT_SECONDS = 900.0
+"""No test takes longer; one that waits for what never comes must not take the whole run with it."""
 
 hypothesis.settings.register_profile(
     "fixed",
@@ -27,12 +32,34 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
-    clock = (
-        trio.testing.MockClock(autojump_threshold=0) if pyfuncitem.get_closest_marker("autojump") else None
-    )
-
-    async def run() -> None:
-        await pyfuncitem.obj(**arguments)
-
-    trio.run(run, clock=clock)
+    if pyfuncitem.get_closest_marker("autojump"):
+        clock = trio.testing.MockClock(autojump_threshold=0)
+        trio.run(lambda: pyfuncitem.obj(**arguments), clock=clock)
+    else:
+        trio.run(_within_limit, lambda: pyfuncitem.obj(**arguments))
     return True
+
+
+async def _within_limit(test: Callable[[], Awaitable[None]]) -> None:
+    """Run a test; one that does not end is told where all its tasks stand, and cancelled."""
+    with trio.CancelScope() as scope:
+        # A nursery here would wrap what the test raises.
+        trio.lowlevel.spawn_system_task(_cancel_at_limit, scope, trio.lowlevel.current_task())
+        await test()
+    if scope.cancelled_caught:
+        pytest.fail(f"the test has not ended within {LIMIT_SECONDS:.0f} s")
+
+
+async def _cancel_at_limit(scope: trio.CancelScope, task: trio.lowlevel.Task) -> None:
+    await trio.sleep(LIMIT_SECONDS)
+    print("where the test's tasks stand:", *_stacks(task), sep="\n", file=sys.stderr)
+    scope.cancel()
+
+
+def _stacks(task: trio.lowlevel.Task) -> Iterator[str]:
+    yield task.name
+    for frame, line in task.iter_await_frames():
+        yield f"    {frame.f_code.co_filename}:{line} {frame.f_code.co_name}"
+    for nursery in task.child_nurseries:
+        for child in nursery.child_tasks:
+            yield from _stacks(child)

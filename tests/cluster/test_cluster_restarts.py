@@ -1,6 +1,8 @@
 """All nodes stop, in order or not, and start again in any order, with any flags: one cluster comes back."""
 
 import random
+import shutil
+from pathlib import Path
 
 import pytest
 import trio
@@ -83,6 +85,38 @@ async def test_bootstrap_left_in_every_start_command_makes_no_second_cluster(
         cluster.launch(number, bootstrap=True)
     await cluster.wait_serving()
     assert await member_ids(cluster) == before
+    await assert_identical(cluster)
+
+
+async def test_node_whose_log_lost_acknowledged_entries_says_so_and_joins_again(
+    cluster: ClusterUnderTest, tmp_path: Path
+) -> None:
+    number = cluster.followers(await cluster.wait_writable())[0]
+    node, old_id = cluster.node(number), (await cluster.status_of(number)).id
+    async with writers_running(cluster) as writers:
+        pass
+    await cluster.wait_level()
+    await cluster.terminate(number)
+    shutil.copytree(node.data_dir / "wal", tmp_path / "wal")
+    cluster.launch(number)
+    await cluster.wait_serving()
+    async with writers_running(cluster) as more:
+        pass
+    await cluster.wait_level()
+    # What a disk does that confirms what it then forgets, and somebody who puts an old copy back.
+    cluster.kill(number)
+    shutil.rmtree(node.data_dir / "wal")
+    shutil.copytree(tmp_path / "wal", node.data_dir / "wal")
+    code, output = await cluster.exit_of(node)
+    assert code != 0
+    assert "the disk has lost what it had confirmed" in output
+    assert "delete the directory wal" in output
+    shutil.rmtree(node.data_dir / "wal")
+    cluster.launch(number)
+    await cluster.wait_serving()
+    assert (await cluster.status_of(number)).id != old_id
+    await assert_nothing_lost(cluster, writers)
+    await assert_nothing_lost(cluster, more)
     await assert_identical(cluster)
 
 

@@ -39,6 +39,7 @@ async def test_fact_08_fencing_undoes_waiting_commits_and_is_bounded() -> None:
         settled = node.log.newest()
         node.log.held = True
         await primary.leave_group_waiting([f"INSERT INTO app.t VALUES ({n}, '')" for n in range(5)])
+        await primary.captured_everything()
         with trio.fail_after(BOUND_SECONDS):
             node.log.truncate()
             recovery = await node.crash()

@@ -58,6 +58,7 @@ async def test_fact_16_kill_beside_a_binlog_rotation_is_exact() -> None:
         acknowledged = node.log.newest()
         node.log.held = True
         await primary.leave_waiting("INSERT INTO app.t VALUES (4, 'waits')")
+        await primary.captured_everything()
         node.log.truncate()
         outcome = node.decide(await node.crash())
         assert isinstance(outcome, Position)

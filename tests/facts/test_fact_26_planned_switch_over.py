@@ -197,8 +197,8 @@ async def test_fact_26_write_that_comes_after_the_drain_is_noticed_before_the_te
         node.log.held = True
         async with await session(node.database, "mighty") as late, trio.open_nursery() as nursery:
             insert = Attempt(nursery, late, "INSERT INTO app.t VALUES (1, 'late')")
-            await primary.captured_everything()
             await until_true(lambda: _differs(node, position))
+            await primary.captured_everything()
             with pytest.raises(Diverged):
                 await role.end(position)
             assert insert.outcome is None

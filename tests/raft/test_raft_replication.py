@@ -301,6 +301,13 @@ def test_link_up_sends_again_at_once() -> None:
     assert cluster.datas(N3) == [b"a"]
 
 
+def test_member_whose_log_lost_what_it_had_acknowledged_stops() -> None:
+    cluster = Cluster(1, sync=True)
+    tell(cluster, N2, N1, an_append(1, 0, 0, 1, 1, commit=2))
+    with pytest.raises(InvariantError, match=r"had acknowledged 3 .* ends at 2"):
+        tell(cluster, N2, N1, Heartbeat(term=Term(1), commit_index=Index(3), round=0))
+
+
 def test_restart_finds_log_term_and_vote_as_they_were() -> None:
     cluster = a_cluster()
     cluster.propose(N1, b"a")

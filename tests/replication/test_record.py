@@ -121,7 +121,7 @@ async def test_store_whose_disk_fails_keeps_the_old_record(
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr("os.fsync", fail)
+        patch.setattr("os.fdatasync", fail)
         with pytest.raises(OSError, match="Input/output error"):
             await store.update(intent="second")
     assert store.current.intent == "first"

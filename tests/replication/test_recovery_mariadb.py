@@ -44,6 +44,7 @@ async def test_fact_08_recovery_of_waiting_commits_undoes_them() -> None:
             acknowledged = node.log.newest()
             node.log.held = True
             await primary.leave_group_waiting([f"INSERT INTO app.t VALUES ({n})" for n in range(3, 23)])
+            await primary.captured_everything()
             node.log.truncate()
             recovery = await node.crash()
         outcome = node.decide(recovery)
@@ -90,6 +91,7 @@ async def test_fact_12_recovered_server_is_at_the_last_acknowledged_group_each_t
                 expected = await _ids(node)
                 node.log.held = True
                 await primary.leave_waiting(f"INSERT INTO app.t VALUES ({first + 99})")
+                await primary.captured_everything()
                 node.log.truncate()
                 recovery = await node.crash()
                 node.log.held = False
@@ -180,6 +182,7 @@ async def test_fact_15_recovery_killed_at_any_stage_starts_over(
             acknowledged = node.log.newest()
             node.log.held = True
             await primary.leave_waiting("INSERT INTO app.t VALUES (3)")
+            await primary.captured_everything()
             node.log.truncate()
             await node.database.kill()
         node.reopen()

@@ -225,7 +225,7 @@ async def test_intent_whose_mark_cannot_be_written_is_refused(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("os.fsync", fail)
+        patch.setattr("os.fdatasync", fail)
         with pytest.raises(OSError, match="No space"):
             await intents.begin("DDL")
     assert intents.active == 0

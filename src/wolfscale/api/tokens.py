@@ -20,6 +20,7 @@ from typing import Final
 from wolfscale import logs
 from wolfscale.api.errors import TokenFileError
 from wolfscale.api.scopes import Scope
+from wolfscale.durability import sync_file
 from wolfscale.keys import derived_key
 
 log = logs.logger(__name__)
@@ -127,7 +128,7 @@ def write_tokens(path: Path, tokens: Iterable[Token]) -> bool:
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
-        os.fsync(file.fileno())
+        sync_file(file.fileno())
     draft.rename(path)
     return True
 

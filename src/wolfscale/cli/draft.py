@@ -11,6 +11,7 @@ from typing import Final
 from wolfscale.cli.exits import CommandError, Exit
 from wolfscale.config import ConfigError, InvalidConfigError, commented_document, parse
 from wolfscale.config.shape import SECTIONS, unknown_key, unknown_section
+from wolfscale.durability import sync_file
 
 Key = tuple[str, str]
 
@@ -106,7 +107,7 @@ def write_file(path: Path, content: str, *, mode: int, replace: bool = False) ->
             os.fchmod(file.fileno(), mode)
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            sync_file(file.fileno())
         if replace:
             draft.replace(path)
         else:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from wolfscale.config.errors import SecretMissingError
 from wolfscale.config.models import MINIMUM_SECRET_CHARACTERS, Config
+from wolfscale.durability import sync_directory, sync_file
 
 SECRET_VARIABLE = "WOLFSCALE_SECRET"
 
@@ -77,13 +78,9 @@ def _write_new(path: Path, content: str) -> None:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            sync_file(file.fileno())
         with contextlib.suppress(FileExistsError):
             os.link(draft, path)
     finally:
         draft.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_directory(path.parent)

@@ -11,6 +11,7 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from wolfscale.durability import sync_directory, sync_file
 from wolfscale.node.errors import IdentityError
 from wolfscale.raft.types import NodeId
 
@@ -101,10 +102,6 @@ def write_durably(path: Path, text: str, *, mode: int) -> None:
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
         file.flush()
-        os.fsync(file.fileno())
+        sync_file(file.fileno())
     scratch.rename(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_directory(path.parent)

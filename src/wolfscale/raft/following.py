@@ -64,11 +64,21 @@ class Following:
         return ()
 
     def on_heartbeat(self, leader: NodeId, heartbeat: Heartbeat) -> None:
-        """The leader lives, and says how far what it knows to be here is committed."""
+        """The leader lives, and says how far what it knows to be here is committed.
+
+        Raises:
+            InvariantError: it was told, in its term, of entries that are not here any more.
+        """
         state = self._state
         if heartbeat.commit_index > state.log.last_index:
-            state.ignored_messages += 1
-            return
+            # The leader counts on them, and may have committed by them: this log's vote could lose them.
+            raise InvariantError(
+                f"{state.id} had acknowledged {heartbeat.commit_index} to its leader {leader}, "
+                f"and the log ends at {state.log.last_index}: "
+                "the disk has lost what it had confirmed, or an old copy was put back. "
+                "Check the disk, then delete the directory wal in this node's data directory "
+                "and start it again: it joins as a new member and copies the data"
+            )
         state.commit(heartbeat.commit_index)
         state.send(leader, HeartbeatResponse(term=state.term, round=heartbeat.round))
 

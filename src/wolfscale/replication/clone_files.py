@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from wolfscale.durability import sync_directory
 from wolfscale.replication.filesystem import give_tree, remove_entry, sync_file_system_now
 from wolfscale.replication.gtid_position import parse_position
 from wolfscale.replication.processes import Owner
-from wolfscale.replication.record import sync_directory
 from wolfscale.replication.server import Account
 from wolfscale.replication.server_errors import CloneFailed
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import trio
 
 from wolfscale import logs
+from wolfscale.durability import sync_directory
 from wolfscale.mysql.auth import double_sha1, sha1_of_password, stored_hash
 from wolfscale.replication.processes import (
     Child,
@@ -21,7 +22,6 @@ from wolfscale.replication.processes import (
     server_owner,
     spawn,
 )
-from wolfscale.replication.record import sync_directory
 from wolfscale.replication.schema import account_statements, schema_statements
 from wolfscale.replication.server import (
     LONGEST_SOCKET_PATH,

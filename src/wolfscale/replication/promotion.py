@@ -5,6 +5,7 @@ its reason in what MariaDB does; none can be left out or moved.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import trio
 
@@ -100,7 +101,11 @@ async def drain(database: Database, capture: Capture) -> Gtid | None:
         written = await database.binlog_position()
         if written is None or capture.acknowledged == written:
             return written
-        await capture.changes.wait()
+        await capture.changes.wait_until(partial(_has_acknowledged, capture, written.sequence))
+
+
+def _has_acknowledged(capture: Capture, sequence: int) -> bool:
+    return capture.acknowledged is not None and capture.acknowledged.sequence >= sequence
 
 
 async def _stop_writes(database: Database) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import trio
 
+from wolfscale.durability import sync_directory, sync_file
 from wolfscale.replication.server_errors import RecordDamaged
 
 
@@ -156,18 +157,9 @@ def replace_file(path: Path, data: bytes) -> None:
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
         file.flush()
-        os.fsync(descriptor)
+        sync_file(descriptor)
     temporary.replace(path)
     sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class RecordStore:

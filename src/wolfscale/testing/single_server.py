@@ -266,9 +266,16 @@ class Primary:
         return (await self.node.database.binlog_end()).offset > before
 
     async def captured_everything(self) -> None:
-        """Wait until the capture has all that the binlog holds."""
+        """Wait until the capture has all that the binlog holds now; fails after a minute."""
         written = await self.node.database.binlog_position()
-        await self.capture.changes.wait_until(lambda: self.capture.captured == written)
+        assert written is not None
+
+        def has_it() -> bool:
+            captured = self.capture.captured
+            return captured is not None and captured.sequence >= written.sequence
+
+        with trio.fail_after(PATIENCE_SECONDS):
+            await self.capture.changes.wait_until(has_it)
 
 
 async def _run_until_killed(client: Connection, statement: str) -> None:

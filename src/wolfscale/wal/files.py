@@ -14,6 +14,8 @@ import os
 from pathlib import Path
 from typing import Protocol
 
+from wolfscale import durability
+
 
 class File(Protocol):
     """An open file. Reads may run beside a write; two writes may not."""
@@ -116,7 +118,7 @@ class OsFile:
 
     def sync(self) -> None:
         """See `File`."""
-        os.fdatasync(self._descriptor)
+        durability.sync_file(self._descriptor)
 
     def lock(self) -> bool:
         """See `File`."""
@@ -168,11 +170,7 @@ class OsFiles:
 
     def sync_directory(self, directory: Path) -> None:
         """See `Files`."""
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        durability.sync_directory(directory)
 
 
 def read_file(files: Files, path: Path) -> bytes:
