@@ -77,11 +77,13 @@ class ClientSession:
         connection_id: its id.
         idle: it executes nothing; it may hold an open transaction or locks.
         committing: it commits, or waits for its acknowledgement: KILL would commit it without a quorum.
+        past_proxies: it came by the server's own socket; proxies give the address of their client.
     """
 
     connection_id: int
     idle: bool
     committing: bool
+    past_proxies: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -375,6 +377,7 @@ class Database:
                 connection_id=int(row["Id"] or 0),
                 idle=row["Command"] == "Sleep",
                 committing=_is_committing(row["State"] or ""),
+                past_proxies=row["Host"] == "localhost",
             )
             for row in rows
             if row["User"] not in own

@@ -71,6 +71,7 @@ async def become_primary(
     # must be seen by its id.
     while not await database.is_semi_sync_client(connection_id):
         await trio.sleep(DRAIN_RETRY_SECONDS / 10)
+    await _end_sessions_past_proxies(database)
     await database.write_marker(term, node)
     await database.enable_events()
     await database.set_read_only(False)
@@ -126,6 +127,26 @@ async def _stop_writes(database: Database) -> None:
         for session in await database.client_sessions():
             if session.idle:
                 await database.kill_session(session.connection_id)
+
+
+async def _end_sessions_past_proxies(database: Database) -> None:
+    """End the sessions that are there now and could write under the server id that they began with.
+
+    A session copies the server's id when it begins. A proxy opens a new one for writes; whoever comes by the
+    server's own socket may go on with one of before, and what it wrote would be taken for divergence. One
+    that runs a statement for long (a dump) is let be.
+    """
+    patience = trio.current_time() + STATEMENT_SECONDS
+    present = {session.connection_id for session in await database.client_sessions() if session.past_proxies}
+    while present:
+        for session in await database.client_sessions():
+            if session.connection_id in present and session.idle:
+                await database.kill_session(session.connection_id)
+        left = {session.connection_id for session in await database.client_sessions()}
+        present &= left
+        if not present or trio.current_time() > patience:
+            return
+        await trio.sleep(DRAIN_RETRY_SECONDS)
 
 
 async def _end_present_sessions(database: Database) -> None:
