@@ -64,6 +64,18 @@ async def assert_witness_passes_requests_on(cluster: DemoCluster) -> None:
     await http_client.done(3, "/write/ddl", {"ddl": "CREATE TABLE demo.by_witness (id INT)"})
 
 
+async def assert_witness_is_no_heir(cluster: DemoCluster) -> None:
+    """Whoever asks for a switch-over to a member without data is told why not, and nothing changes."""
+    http_client = Http(cluster)
+    before = (await cluster.statuses())[1]
+    asked = await http_client.post(2, "/cluster/leader", {"to": "node-3"})
+    assert asked.problem[:2] == (409, "not_a_voter")
+    after = (await cluster.statuses())[1]
+    assert before is not None
+    assert after is not None
+    assert (after.role, after.term) == (before.role, before.term)
+
+
 @pytest.fixture
 def scratch() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="wolfscale-test-", dir="/tmp"))
@@ -88,6 +100,7 @@ async def test_witness_gives_two_servers_a_majority_when_one_dies(scratch: Path)
         await cluster.wait_for(level(1, 2), "both servers to be level")
         await assert_witness_shows_itself(cluster)
         await assert_witness_passes_requests_on(cluster)
+        await assert_witness_is_no_heir(cluster)
         cluster.kill(1)
         assert await cluster.wait_writable(other_than=1) == 2
         await trio.to_thread.run_sync(create_and_insert, cluster.node(2).mysql_port)
