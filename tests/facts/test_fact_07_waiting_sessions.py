@@ -25,8 +25,8 @@ async def test_fact_07_session_that_waits_is_not_killed_with_the_open_transactio
             return "semi-sync" in await state_of(node.database, client)
 
         await until_true(waits)
-        await node.database.kill_open_transactions()
-        assert [s.committing for s in await node.database.client_sessions()] == [True]
+        await node.database.sessions.kill_with_open_transactions()
+        assert [s.committing for s in await node.database.sessions.present()] == [True]
         assert await column(node.database, "SELECT id FROM app.t") == []
         assert insert.outcome is None
         node.log.held = False

@@ -60,7 +60,7 @@ async def test_fact_26_drain_goes_on_as_soon_as_the_open_transaction_has_ended(
         await client.query("BEGIN")
         await client.query("INSERT INTO app.t VALUES (1, 'open')")
         enough = trio.Event()
-        count = node.database.open_transactions
+        count = node.database.sessions.open_transactions
         asked: list[float] = []
 
         async def open_transactions() -> int:
@@ -69,7 +69,7 @@ async def test_fact_26_drain_goes_on_as_soon_as_the_open_transaction_has_ended(
                 enough.set()
             return await count()
 
-        monkeypatch.setattr(node.database, "open_transactions", open_transactions)
+        monkeypatch.setattr(node.database.sessions, "open_transactions", open_transactions)
 
         async def drain_it() -> None:
             await drained(node, primary)

@@ -15,9 +15,10 @@ import trio
 from wolfscale.certificates import ServerCertificate
 from wolfscale.mysql.client import Connection
 from wolfscale.mysql.errors import ConnectionLost, ServerError
-from wolfscale.replication.database import Database, EventName
+from wolfscale.replication.database import Database
 from wolfscale.replication.managed import ManagedServer, find_program
 from wolfscale.replication.processes import servers_on
+from wolfscale.replication.scheduled_events import EventName
 from wolfscale.replication.server import LONGEST_SOCKET_PATH, Account, LogTail, excerpt, fits_socket_path
 from wolfscale.replication.server_errors import DataDirectoryUnusable, ServerStartFailed, ServerUnsupported
 from wolfscale.replication.settings import Boot, Durability, statements_for
@@ -98,7 +99,7 @@ async def test_created_data_has_only_the_nodes_account_and_no_history() -> None:
         assert (await database.query("SELECT id, term, node FROM wolfscale.term")).rows == [("1", "0", "")]
         assert await database.binlog_position() is None
         assert await database.position() is None
-        assert await database.recorded_events() == []
+        assert await database.events.recorded() == []
 
 
 @pytest.mark.mariadb
@@ -315,15 +316,15 @@ async def test_fact_26_read_only_gives_up_a_lock_wait_after_a_second_and_open_tr
             await client.query("UNLOCK TABLES")
             await client.query("BEGIN")
             await client.query("INSERT INTO app.t VALUES (2)")
-            assert await node.database.open_transactions() == 1
-            await node.database.kill_open_transactions()
+            assert await node.database.sessions.open_transactions() == 1
+            await node.database.sessions.kill_with_open_transactions()
             await until_true(lambda: _none_open(node.database))
             await node.database.set_read_only(True)
             await client.aclose()
 
 
 async def _none_open(database: Database) -> bool:
-    return await database.open_transactions() == 0
+    return await database.sessions.open_transactions() == 0
 
 
 @pytest.mark.mariadb
@@ -343,12 +344,12 @@ async def test_events_are_enabled_exactly_as_recorded_and_keep_what_they_are() -
             )
             database = node.database
             wanted = EventName(schema="app", name="wanted")
-            await database.record_events([wanted])
-            assert await database.recorded_events() == [wanted]
+            await database.events.record([wanted])
+            assert await database.events.recorded() == [wanted]
             await primary.execute("ALTER EVENT app.unwanted DISABLE ON SLAVE")
             await primary.execute("ALTER DEFINER=owner@localhost EVENT app.wanted DISABLE ON SLAVE")
-            await database.enable_events()
-            assert await database.enabled_events() == [wanted]
+            await database.events.enable()
+            assert await database.events.enabled() == [wanted]
             [row] = (
                 await database.query(
                     "SELECT definer, sql_mode FROM information_schema.events WHERE event_name='wanted'"
@@ -356,8 +357,8 @@ async def test_events_are_enabled_exactly_as_recorded_and_keep_what_they_are() -
             ).rows
             assert row[0] == "owner@localhost"
             assert await database.value("SELECT @@GLOBAL.event_scheduler") == "ON"
-            await database.record_events([])
-            assert await database.recorded_events() == []
+            await database.events.record([])
+            assert await database.events.recorded() == []
 
 
 @pytest.mark.mariadb

@@ -4,7 +4,7 @@ Each operation runs on a connection of the node's account over the unix socket; 
 How the process is started and killed is the `Server`'s business.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,10 @@ from wolfscale.mysql.binlog.gtid import Gtid
 from wolfscale.mysql.client import Connection, Result
 from wolfscale.mysql.errors import ConnectionLost, ServerError
 from wolfscale.mysql.literals import identifier, literal
+from wolfscale.replication.client_sessions import ClientSessions
 from wolfscale.replication.gtid_position import parse_position
 from wolfscale.replication.record import BinlogPosition
+from wolfscale.replication.scheduled_events import ScheduledEvents
 from wolfscale.replication.schema import SCHEMA, schema_statements
 from wolfscale.replication.server import Account, Server, open_connection
 from wolfscale.replication.settings import BINLOG_PREFIX, Boot
@@ -28,9 +30,6 @@ UNBOUNDED_TIMEOUT_MS = 18446744073709551615
 LOCK_WAIT_SECONDS = 1
 """A pending read_only can deadlock with a statement that it holds back, until this is over."""
 
-_EVENT_IS_OVER = frozenset({1544, 1588, 1589})
-_NO_SUCH_EVENT = 1539
-_NO_SUCH_THREAD = 1094
 _LOCK_WAIT_TIMEOUT = 1205
 _LOCK_RETRY_SECONDS = 0.02
 _WAITING_FOR_GTID = "Waiting in MASTER_GTID_WAIT"
@@ -69,31 +68,6 @@ class ReplicaStatus:
     received: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientSession:
-    """A session that is not the node's own.
-
-    Attributes:
-        connection_id: its id.
-        idle: it executes nothing; it may hold an open transaction or locks.
-        committing: it commits, or waits for its acknowledgement: KILL would commit it without a quorum.
-        past_proxies: it came by the server's own socket; proxies give the address of their client.
-    """
-
-    connection_id: int
-    idle: bool
-    committing: bool
-    past_proxies: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class EventName:
-    """An event of the event scheduler."""
-
-    schema: str
-    name: str
-
-
 class Database:
     """One MariaDB server and what the node does with it. Any task may use it, several at a time.
 
@@ -104,6 +78,10 @@ class Database:
     def __init__(self, server: Server) -> None:
         self.server = server
         self.version = ""
+        self.sessions = ClientSessions(self.query, own_user=server.account.user)
+        """What clients have open on it."""
+        self.events = ScheduledEvents(self.query, self.connect)
+        """What its event scheduler runs."""
         self._idle: list[Connection] = []
         self._generation = 0
 
@@ -203,7 +181,7 @@ class Database:
         """
         for row in (await self.query("SHOW PROCESSLIST")).mappings():
             if (row["State"] or "").startswith(_WAITING_FOR_GTID):
-                await self._kill("QUERY", int(row["Id"] or 0))
+                await self.sessions.kill_query(int(row["Id"] or 0))
         async with await self.connect() as connection:
             await connection.query("SET SESSION lock_wait_timeout=0")
             while True:
@@ -333,7 +311,7 @@ class Database:
         rows = (await self.query("SHOW PROCESSLIST")).mappings()
         dumping = {int(row["Id"] or 0) for row in rows if (row["Command"] or "").startswith("Binlog Dump")}
         for stale in dumping - {connection_id}:
-            await self.kill_session(stale)
+            await self.sessions.kill(stale)
         if dumping != {connection_id}:
             return False
         clients = await self._status("Rpl_semi_sync_master_clients")
@@ -359,30 +337,6 @@ class Database:
         finally:
             await connection.aclose()
 
-    async def open_transactions(self) -> int:
-        """Return how many sessions other than the node's have changed something and not committed."""
-        return len(await self._open_transactions())
-
-    async def kill_open_transactions(self) -> None:
-        """End the sessions with open transactions, but none that is committing or waits for its ACK."""
-        for connection_id in await self._open_transactions():
-            await self.kill_session(connection_id)
-
-    async def client_sessions(self) -> list[ClientSession]:
-        """Return the sessions other than the node's own."""
-        rows = (await self.query("SHOW PROCESSLIST")).mappings()
-        own = {self.account.user, "system user", "event_scheduler"}
-        return [
-            ClientSession(
-                connection_id=int(row["Id"] or 0),
-                idle=row["Command"] == "Sleep",
-                committing=_is_committing(row["State"] or ""),
-                past_proxies=row["Host"] == "localhost",
-            )
-            for row in rows
-            if row["User"] not in own
-        ]
-
     async def is_applying_blocked(self) -> bool:
         """Whether the thread that applies waits for a session to give up a table (its metadata lock)."""
         rows = (
@@ -393,139 +347,15 @@ class Database:
         ).rows
         return bool(rows)
 
-    async def interrupt(self, connection_id: int, *, connection: bool) -> bool:
-        """Interrupt what a client's session runs (KILL QUERY), or end the session as well.
-
-        Returns:
-            Whether that was done, or nothing was there to be done; false for a session that commits or waits
-            for its acknowledgement: KILL would commit it without a quorum. Between the look and the KILL a
-            statement may have come to its end and begin to wait; then its commit stands on this server before
-            a majority holds it. It still goes to the log, no client is told OK before the log holds it, and
-            if the leader is lost in that moment, its data are no part of the log and are cloned.
-        """
-        sessions = {session.connection_id: session for session in await self.client_sessions()}
-        session = sessions.get(connection_id)
-        if session is not None and session.committing:
-            return False
-        if session is not None:
-            await self._kill("CONNECTION" if connection else "QUERY", connection_id)
-        return True
-
-    async def kill_session(self, connection_id: int) -> None:
-        """End a session (KILL); harmless when it is gone."""
-        await self._kill("CONNECTION", connection_id)
-
-    async def _kill(self, what: str, connection_id: int) -> None:
-        try:
-            await self.query(f"KILL {what} {connection_id}")
-        except ServerError as error:
-            if error.errno != _NO_SUCH_THREAD:
-                raise
-
     async def waiting_commits(self) -> int:
         """Return how many sessions wait for an ACK."""
         return int(await self._status("Rpl_semi_sync_master_wait_sessions") or 0)
-
-    async def _open_transactions(self) -> list[int]:
-        rows = (
-            await self.query(
-                "SELECT p.id FROM information_schema.innodb_trx t JOIN information_schema.processlist p "
-                f"ON p.id = t.trx_mysql_thread_id WHERE p.user NOT IN ({literal(self.account.user)}, "
-                "'system user', 'event_scheduler') AND COALESCE(p.state, '') NOT LIKE '%semi-sync%' "
-                "AND COALESCE(p.state, '') NOT LIKE '%ommit%'"
-            )
-        ).rows
-        return [int(row[0] or 0) for row in rows]
 
     async def _status(self, name: str) -> str:
         rows = (await self.query(f"SHOW GLOBAL STATUS LIKE {literal(name)}")).rows
         return (rows[0][1] or "") if rows else ""
 
-    # ------------------------------------------------------------------ events
-
-    async def set_event_scheduler(self, on: bool) -> None:
-        """Run events, or none: they belong to the primary."""
-        await self.query(f"SET GLOBAL event_scheduler={'ON' if on else 'OFF'}")
-
-    async def enabled_events(self) -> list[EventName]:
-        """Return the events that are enabled here, in order."""
-        return await self._events(
-            "SELECT event_schema, event_name FROM information_schema.events WHERE status = 'ENABLED'"
-        )
-
-    async def recorded_events(self) -> list[EventName]:
-        """Return the events that the cluster knows as enabled, in order."""
-        return await self._events(f"SELECT schema_name, event_name FROM {SCHEMA}.enabled_event")
-
-    async def record_events(self, events: Sequence[EventName]) -> None:
-        """Make the cluster know exactly these events as enabled; only on the primary."""
-        known = set(await self.recorded_events())
-        wanted = set(events)
-        if known == wanted:
-            return
-        async with await self.connect() as connection:
-            await connection.query("BEGIN")
-            for event in sorted(known - wanted):
-                await connection.query(
-                    f"DELETE FROM {SCHEMA}.enabled_event WHERE schema_name={literal(event.schema)} "
-                    f"AND event_name={literal(event.name)}"
-                )
-            for event in sorted(wanted - known):
-                values = f"{literal(event.schema)}, {literal(event.name)}"
-                await connection.query(f"INSERT INTO {SCHEMA}.enabled_event VALUES ({values})")
-            await connection.query("COMMIT")
-
-    async def enable_events(self) -> None:
-        """Enable exactly the events that the cluster knows as enabled, and run the event scheduler.
-
-        On a replica every event became SLAVESIDE_DISABLED, a user's own DISABLED too.
-        """
-        recorded = await self.recorded_events()
-        enabled = set(await self.enabled_events())
-        for event in recorded:
-            if event not in enabled:
-                await self._enable_event(event)
-        await self.set_event_scheduler(True)
-
-    async def _enable_event(self, event: EventName) -> None:
-        rows = (
-            await self.query(
-                "SELECT definer, sql_mode, character_set_client, collation_connection FROM "
-                f"information_schema.events WHERE event_schema={literal(event.schema)} "
-                f"AND event_name={literal(event.name)}"
-            )
-        ).rows
-        if not rows:
-            return
-        definer, sql_mode, client, collation = (value or "" for value in rows[0])
-        user, _, host = definer.rpartition("@")
-        connection = await self.connect()
-        try:
-            # ALTER EVENT stores the session's sql_mode and takes the session's user for the definer.
-            await connection.query(
-                f"SET SESSION sql_mode={literal(sql_mode)}, character_set_client={literal(client)}, "
-                f"collation_connection={literal(collation)}"
-            )
-            await connection.query(
-                f"ALTER DEFINER={identifier(user)}@{identifier(host)} EVENT {identifier(event.schema)}."
-                f"{identifier(event.name)} ENABLE"
-            )
-        except ServerError as error:
-            if error.errno not in _EVENT_IS_OVER and error.errno != _NO_SUCH_EVENT:
-                raise
-        finally:
-            await connection.aclose()
-
-    async def _events(self, sql: str) -> list[EventName]:
-        rows = (await self.query(sql)).rows
-        return sorted(EventName(schema=row[0] or "", name=row[1] or "") for row in rows)
-
     # ------------------------------------------------------------------ housekeeping
-
-    async def session_ids(self) -> set[int]:
-        """Return the connection ids of all sessions."""
-        rows = (await self.query("SELECT id FROM information_schema.processlist")).rows
-        return {int(row[0] or 0) for row in rows}
 
     async def native_password_hashes(self, user: str) -> list[str]:
         """Return the stored mysql_native_password hashes of all accounts of a user name.
@@ -552,11 +382,6 @@ class Database:
             )
         ).rows
         return [{"user": row[0] or "", "host": row[1] or "", "priv": row[2] or ""} for row in rows]
-
-    async def kill_sessions(self) -> None:
-        """End every client's session but the node's own; nothing may wait for its ACK."""
-        for session in await self.client_sessions():
-            await self.kill_session(session.connection_id)
 
     async def drop_leftover(self, schema: str, name: str) -> None:
         """Drop a table or sequence that a crash may have left half made, without a trace in the binlog."""
@@ -603,7 +428,3 @@ class Database:
             with trio.CancelScope() as scope:
                 scope.cancel()  # so that nobody says good-bye to a server that is gone
                 await connection.aclose()
-
-
-def _is_committing(state: str) -> bool:
-    return "ommit" in state or "semi-sync" in state

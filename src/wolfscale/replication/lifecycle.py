@@ -211,7 +211,7 @@ class Lifecycle:
 
     async def interrupt(self, connection_id: int, *, connection: bool) -> bool:
         """Interrupt a client's statement, or end its connection; see `Database.interrupt`."""
-        return await self._database.interrupt(connection_id, connection=connection)
+        return await self._database.sessions.interrupt(connection_id, connection=connection)
 
     async def is_applying_blocked(self) -> bool:
         """Whether a session's lock keeps the server from applying; see `Database.is_applying_blocked`."""

@@ -56,7 +56,7 @@ class OpenIntents:
             await trio.sleep(SWEEP_SECONDS)
             if not self._open:
                 continue
-            known = await self._database.session_ids()
+            known = await self._database.sessions.ids()
             for connection_id in set(self._open) - known:
                 while connection_id in self._open:
                     self._close(connection_id)

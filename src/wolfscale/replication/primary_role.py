@@ -93,7 +93,7 @@ class PrimaryRole:
         """
         database = self._surroundings.database
         await self._check_unchanged(position)
-        await database.kill_sessions()
+        await database.sessions.kill_all()
         await self._check_unchanged(position)
         await database.disable_semi_sync()
         await end_tenure(database, self._surroundings.records, position)
@@ -114,7 +114,7 @@ class PrimaryRole:
         """Settle the group, and let the cluster know which events are enabled: DDL may have changed them."""
         database = self._surroundings.database
         await self.settler.settle_now(gtid.sequence)
-        await database.record_events(await database.enabled_events())
+        await database.events.record(await database.events.enabled())
 
     async def _watch_progress(self, capture: Capture) -> None:
         around = self._surroundings

@@ -73,7 +73,7 @@ async def become_primary(
         await trio.sleep(DRAIN_RETRY_SECONDS / 10)
     await _end_sessions_past_proxies(database)
     await database.write_marker(term, node)
-    await database.enable_events()
+    await database.events.enable()
     await database.set_read_only(False)
     return capture
 
@@ -91,10 +91,10 @@ async def drain(database: Database, capture: Capture) -> Gtid | None:
     """
     announced = trio.current_time()
     with trio.move_on_after(OPEN_TRANSACTIONS_SECONDS):
-        while await database.open_transactions():
+        while await database.sessions.open_transactions():
             await trio.sleep(OPEN_TRANSACTIONS_RETRY_SECONDS)
     # Events may belong to accounts that read_only does not stop.
-    await database.set_event_scheduler(False)
+    await database.events.set_scheduler(False)
     await _stop_writes(database)
     await trio.sleep_until(announced + ANNOUNCED_SECONDS)
     await _end_present_sessions(database)
@@ -123,10 +123,10 @@ async def _stop_writes(database: Database) -> None:
             if error.errno != LOCK_WAIT_TIMEOUT_ERROR:
                 raise
         log.info("read_only waits behind open transactions or locks: ending their sessions")
-        await database.kill_open_transactions()
-        for session in await database.client_sessions():
+        await database.sessions.kill_with_open_transactions()
+        for session in await database.sessions.present():
             if session.idle:
-                await database.kill_session(session.connection_id)
+                await database.sessions.kill(session.connection_id)
 
 
 async def _end_sessions_past_proxies(database: Database) -> None:
@@ -137,12 +137,12 @@ async def _end_sessions_past_proxies(database: Database) -> None:
     that runs a statement for long (a dump) is let be.
     """
     patience = trio.current_time() + STATEMENT_SECONDS
-    present = {session.connection_id for session in await database.client_sessions() if session.past_proxies}
+    present = {session.connection_id for session in await database.sessions.present() if session.past_proxies}
     while present:
-        for session in await database.client_sessions():
+        for session in await database.sessions.present():
             if session.connection_id in present and session.idle:
-                await database.kill_session(session.connection_id)
-        left = {session.connection_id for session in await database.client_sessions()}
+                await database.sessions.kill(session.connection_id)
+        left = {session.connection_id for session in await database.sessions.present()}
         present &= left
         if not present or trio.current_time() > patience:
             return
@@ -151,14 +151,14 @@ async def _end_sessions_past_proxies(database: Database) -> None:
 
 async def _end_present_sessions(database: Database) -> None:
     """End the sessions that are there now; proxies open none for writes on a server that says it drains."""
-    present = {session.connection_id for session in await database.client_sessions()}
+    present = {session.connection_id for session in await database.sessions.present()}
     patience = trio.current_time() + STATEMENT_SECONDS
     while True:
-        left = [session for session in await database.client_sessions() if session.connection_id in present]
+        left = [session for session in await database.sessions.present() if session.connection_id in present]
         if not left:
             return
         for session in left:
             overdue = trio.current_time() > patience and not session.committing
             if session.idle or overdue:
-                await database.kill_session(session.connection_id)
+                await database.sessions.kill(session.connection_id)
         await trio.sleep(DRAIN_RETRY_SECONDS)
