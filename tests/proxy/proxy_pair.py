@@ -142,6 +142,12 @@ class Cluster:
     def change(self, **fields: Any) -> None:
         self.views.update(msgspec.structs.replace(self.views.current, **fields))
 
+    def choose(self) -> bool:
+        return False
+
+    def avoid(self) -> bool:
+        return False
+
     async def open_local(self, proxy_header: bytes) -> trio.abc.Stream:
         return await self._open(self.local.socket_path, proxy_header)
 

@@ -28,6 +28,12 @@ class OneServer:
         self.views.update(View(term=1, writable=True, database_ready=True))
         self._path = path
 
+    def choose(self) -> bool:
+        return False
+
+    def avoid(self) -> bool:
+        return False
+
     async def open_local(self, proxy_header: bytes) -> trio.abc.Stream:
         stream = await open_unix_stream(self._path)
         await stream.send_all(proxy_header)

@@ -131,6 +131,9 @@ def _connection(capabilities: int, *, leader: bool) -> BackendConnection:
 class _Backends:
     views: Views
 
+    def choose(self) -> bool:
+        return False
+
 
 class _Nothing(trio.abc.Stream):
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:

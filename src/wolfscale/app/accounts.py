@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
+from wolfscale.app.cluster_backends import ClusterBackends
 from wolfscale.app.identity import certificate_files, node_account
-from wolfscale.app.standalone import ClusterBackends
 from wolfscale.config import Config, find_secret, parse_address
 from wolfscale.errors import WolfScaleError
 from wolfscale.mysql.client import Connection
@@ -106,15 +106,15 @@ async def _on_leader(config: Config, work: Callable[[Connection], Awaitable[Sequ
     account = node_account(config, secret)
     files = certificate_files(config)
     dialer = Dialer(Credentials.from_files(files)) if files else Dialer.from_secret(secret, NAME)
-    backends = ClusterBackends(dialer, (_own_address(config), *config.cluster.peers))
+    cluster = ClusterBackends(dialer, (_own_address(config), *config.cluster.peers))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(backends.watch)
-        leader = await _leader(backends)
+        nursery.start_soon(cluster.watch)
+        leader = await _leader(cluster)
         stream = await dialer.open_stream(leader, "session", build_local())
         connection = await Connection.connect(user=account.user, password=account.password, stream=stream)
         async with connection:
             statements = await work(connection)
-            await backends.intent_begin(connection.connection_id)
+            await cluster.control.intent_begin(connection.connection_id)
             finished = False
             try:
                 for statement in statements:
@@ -122,17 +122,17 @@ async def _on_leader(config: Config, work: Callable[[Connection], Awaitable[Sequ
                 finished = True
             finally:
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + WAIT_SECONDS):
-                    await backends.intent_end(connection.connection_id, finished=finished)
+                    await cluster.control.intent_end(connection.connection_id, finished=finished)
         nursery.cancel_scope.cancel()
 
 
-async def _leader(backends: ClusterBackends) -> str:
+async def _leader(cluster: ClusterBackends) -> str:
     with trio.move_on_after(WAIT_SECONDS):
         while True:
-            view = backends.views.current
+            view = cluster.views.current
             if view.writable and view.leader_address is not None:
                 return view.leader_address
-            await backends.views.changes.wait()
+            await cluster.views.changes.wait()
     raise NoLeader(
         f"no node took writes for {WAIT_SECONDS:.0f} s: is this node running, and a majority of the others?"
     )

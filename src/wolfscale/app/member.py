@@ -262,6 +262,7 @@ class _Member:
                 node.handle_stream("watch", self._workers.watch)
             node.handle_stream("clone", self._serve_clone)
             node.handle_stream("session", self._serve_session)
+            node.handle_stream("read-session", self._serve_read_session)
 
     async def run(self) -> int:
         """Run everything until a signal or a failure, then stop it in order."""
@@ -406,9 +407,21 @@ class _Member:
             log.warning("a clone for a peer failed", reason=str(error))
 
     async def _serve_session(self, _kind: str, header: bytes, stream: trio.abc.Stream) -> None:
+        """A session on the leader's MariaDB, which is this one."""
         parts = self._parts
         assert parts is not None
-        if not parts.lifecycle.writable:
+        await self._relay_session(parts, header, stream, serves=parts.lifecycle.writable)
+
+    async def _serve_read_session(self, _kind: str, header: bytes, stream: trio.abc.Stream) -> None:
+        """A session on this node's MariaDB, which the proxy keeps to reads as one beside it does."""
+        parts = self._parts
+        assert parts is not None
+        await self._relay_session(parts, header, stream, serves=parts.lifecycle.serving)
+
+    async def _relay_session(
+        self, parts: DatabaseParts, header: bytes, stream: trio.abc.Stream, *, serves: bool
+    ) -> None:
+        if not serves:
             await trio.aclose_forcefully(stream)
             return
         try:

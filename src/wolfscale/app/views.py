@@ -6,6 +6,7 @@ import trio
 from wolfscale.changes import Changes
 from wolfscale.node.node import Node
 from wolfscale.proxy.view import View, Views
+from wolfscale.raft.types import Suffrage
 from wolfscale.replication.database import Database
 from wolfscale.replication.lifecycle import Lifecycle
 from wolfscale.replication.notice import decode_notice
@@ -26,7 +27,7 @@ class ViewPublisher:
         self.views = Views()
         """For the proxies of this node."""
         self.remote_views = Views()
-        """For proxies elsewhere, which have no MariaDB beside them and reach the leader as a peer."""
+        """For proxies elsewhere, which have no MariaDB beside them and reach the nodes' as peers."""
         self._node = node
         self._database = database
         self._lifecycle = lifecycle
@@ -53,7 +54,7 @@ class ViewPublisher:
 
     def _view(self) -> View:
         node, database, lifecycle = self._node, self._database, self._lifecycle
-        leader = node.leader
+        leader, member = node.leader, node.member
         view = View(
             node=node.id,
             number=node.number,
@@ -74,6 +75,7 @@ class ViewPublisher:
             database_ready=lifecycle.serving,
             database_socket=database.socket_path,
             node_account=database.account.user,
+            readable=lifecycle.serving and member is not None and member.suffrage is Suffrage.VOTER,
         )
 
     def _is_writable(self) -> bool:

@@ -53,6 +53,20 @@ class Backends(Protocol):
         """What the cluster looks like."""
         ...
 
+    def choose(self) -> bool:
+        """Choose another server for a session's reads if the present one does not serve them any more.
+
+        Only a proxy without a MariaDB beside it can: then `views` and everything local are that server's.
+
+        Returns:
+            Whether it is another one, so that what is open on the former is of no use.
+        """
+        ...
+
+    def avoid(self) -> bool:
+        """The server for a session's reads has failed: choose another; false: there is none."""
+        ...
+
     async def open_local(self, proxy_header: bytes) -> trio.abc.Stream:
         """A stream to the MariaDB beside the node, the PROXY header already sent.
 

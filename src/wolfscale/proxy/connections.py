@@ -63,6 +63,7 @@ class Connections:
         reader: to the local MariaDB, read-only; None while there is none.
         writer: to the leader's of one term; None while there is none.
         killed: the session is being ended: what it runs must not be begun again elsewhere.
+        backends: where the servers are.
     """
 
     def __init__(
@@ -80,8 +81,8 @@ class Connections:
         self.writer = first if first.leader else None
         self.credentials = credentials
         self.killed = False
+        self.backends = backends
         self._refused_locally = False
-        self._backends = backends
         self._state = state
         self._facts = facts
         self._bounds = bounds
@@ -91,7 +92,7 @@ class Connections:
     def any(self) -> BackendConnection | None:
         """The leader's connection if it is open and of this term, else the local one."""
         writer = self.writer
-        if writer is not None and not writer.closed and writer.term == self._backends.views.current.term:
+        if writer is not None and not writer.closed and writer.term == self.backends.views.current.term:
             return writer
         return self.reader
 
@@ -104,10 +105,17 @@ class Connections:
         if self.killed:
             raise ConnectionKilled
 
+    async def choose(self) -> None:
+        """Have another server chosen for reads if the present one does not serve them any more."""
+        if not self._facts.local_transaction and self.backends.choose():
+            await self._drop_reader()
+            self._refused_locally = False
+
     async def local(self) -> BackendConnection | None:
         """The connection for a local read; None if there is none, or if this node leads."""
         self.check_alive()
-        view = self._backends.views.current
+        await self.choose()
+        view = self.backends.views.current
         if view.is_leader and view.writable:
             return None
         credentials = self.credentials
@@ -116,18 +124,28 @@ class Connections:
         reader = self.reader
         if reader is not None and not reader.closed:
             return None if reader.sandboxed else reader
-        if not view.database_ready or not credentials.reopens or self._refused_locally:
+        if not credentials.reopens or self._refused_locally:
             return None
         await self._drop_reader()
-        try:
-            with trio.fail_after(self._bounds.open_seconds):
-                stream = await self._backends.open_local(self.credentials.proxy_header)
-                self.reader = await log_in(stream, self.credentials, leader=False, term=view.term)
-        except (OSError, trio.TooSlowError, ConnectionLost, ServerError, RemoteProtocolError) as error:
-            self._refused_locally = isinstance(error, ServerError) and error.errno in LOG_IN_REFUSED
-            self._statistics.local_failures += 1
-            return None
-        return self.reader
+        return await self._open_local()
+
+    async def _open_local(self) -> BackendConnection | None:
+        """Open the local connection, where there are several servers to choose from at one that answers."""
+        backends = self.backends
+        until = trio.current_time() + self._bounds.open_seconds
+        while (view := backends.views.current).database_ready:
+            try:
+                with trio.fail_at(until):
+                    stream = await backends.open_local(self.credentials.proxy_header)
+                    self.reader = await log_in(stream, self.credentials, leader=False, term=view.term)
+                return self.reader
+            except (OSError, trio.TooSlowError, ConnectionLost, ServerError, RemoteProtocolError) as error:
+                self._statistics.local_failures += 1
+                if trio.current_time() < until and backends.avoid():
+                    continue
+                self._refused_locally = isinstance(error, ServerError) and error.errno in LOG_IN_REFUSED
+                return None
+        return None
 
     async def leader(self, *, rollback: bool = False) -> BackendConnection:
         """The leader's connection, up to date with the session's state.
@@ -143,7 +161,7 @@ class Connections:
             ServerError: the new leader refuses the session's user or settings.
         """
         self.check_alive()
-        view = self._backends.views.current
+        view = self.backends.views.current
         writer = self.writer
         if writer is not None:
             if writer.term == view.term and not writer.closed:
@@ -162,7 +180,7 @@ class Connections:
             raise ProxyError(error.errno, error.sqlstate, error.message, fatal=True) from error
 
     async def _open_leader(self, *, rollback: bool) -> BackendConnection:
-        views = self._backends.views
+        views = self.backends.views
         failure = ""
         with trio.move_on_after(self._bounds.leader_seconds):
             while True:
@@ -185,11 +203,11 @@ class Connections:
     async def _open_in(self, view: View) -> BackendConnection:
         with trio.fail_after(self._bounds.open_seconds):
             if view.is_leader:
-                stream = await self._backends.open_local(self.credentials.proxy_header)
+                stream = await self.backends.open_local(self.credentials.proxy_header)
             else:
-                stream = await self._backends.open_leader(self.credentials.proxy_header)
+                stream = await self.backends.open_leader(self.credentials.proxy_header)
             writer = await log_in(stream, self.credentials, leader=True, term=view.term)
-        if self._backends.views.current.term != view.term:
+        if self.backends.views.current.term != view.term:
             await writer.quit()
             raise ConnectionLost("the leader changed meanwhile")
         if self._facts.restarts is not None:

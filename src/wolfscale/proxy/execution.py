@@ -28,6 +28,7 @@ from wolfscale.proxy.settings import Scope
 from wolfscale.proxy.state import SessionState, is_leader_only
 from wolfscale.proxy.statement import Effect, Kind, Statement
 from wolfscale.proxy.statistics import Statistics
+from wolfscale.proxy.view import Views
 
 MISJUDGED = frozenset({1290, 1792, 1836})
 """A read-only server's or transaction's refusals: the statement was no plain read after all."""
@@ -126,7 +127,6 @@ class Executor:
         self._client = client
         self._client_capabilities = client_capabilities
         self._backends = backends
-        self._views = backends.views
         self.bounds = bounds
         self._statistics = statistics
         first = connections.writer or connections.reader
@@ -136,6 +136,11 @@ class Executor:
         self._deprecates_eof = bool(client_capabilities & Capability.DEPRECATE_EOF)
         self.memory = SessionMemory(state, facts, first)
         self._local_transactions = LocalTransactions(self)
+
+    @property
+    def views(self) -> Views:
+        """What the cluster looks like, and the server for the session's reads."""
+        return self._backends.views
 
     @property
     def status(self) -> int:
@@ -217,24 +222,27 @@ class Executor:
 
     async def run_locally(self, statement: Statement, request: Request, sql: bytes) -> bool:
         """Run a read on the local MariaDB; false when the leader has to."""
-        connection = await self.connections.local()
-        if connection is None:
-            return False
-        if self.bounds.lags(self._views.current):
-            self._statistics.lagging_reads += 1
-            return False
-        if not await self._is_fresh():
-            self._statistics.stale_reads += 1
-            return False
-        try:
-            if connection.known_entries != self.state.last_number:
-                await self.connections.bring_up_to_date(connection)
-            return await self.run_on(connection, statement, request, sql, may_decline=True)
-        except (ConnectionLost, RemoteProtocolError):
-            await self.connections.drop(connection)
-        except ServerError:
-            pass  # it does not prepare here, or refuses a setting: the leader's word counts
-        self._statistics.local_failures += 1
+        while (connection := await self.connections.local()) is not None:
+            if self.bounds.lags(self.views.current):
+                self._statistics.lagging_reads += 1
+                return False
+            if not await self._is_fresh():
+                self._statistics.stale_reads += 1
+                return False
+            try:
+                if connection.known_entries != self.state.last_number:
+                    await self.connections.bring_up_to_date(connection)
+                return await self.run_on(connection, statement, request, sql, may_decline=True)
+            except (ConnectionLost, RemoteProtocolError):
+                await self.connections.drop(connection)
+            except ServerError:
+                # It does not prepare here, or refuses a setting: the leader's word counts.
+                self._statistics.local_failures += 1
+                return False
+            self._statistics.local_failures += 1
+            # The leader runs it, if there is one; a statement that kills servers is not tried on all of them.
+            if self.views.current.writable or not self._backends.avoid():
+                return False
         return False
 
     async def _confirm(self) -> None:
@@ -256,22 +264,24 @@ class Executor:
     async def _is_fresh(self) -> bool:
         """Whether the local MariaDB has applied what this session must see, waiting a bounded time."""
         consistency = self.consistency
-        views = self._views
+        views = self.views
         if consistency.now is Level.EVENTUAL:
             return True
         if consistency.leader_was_read:
             consistency.on_position(await self._leader_position())
-        if views.current.applied_sequence >= consistency.required:
-            return True
-        with trio.move_on_after(self.bounds.replica_seconds):
-            await views.changes.wait_until(lambda: views.current.applied_sequence >= consistency.required)
-            return True
-        return False
+
+        def has_applied() -> bool:
+            return views.current.applied_sequence >= consistency.required
+
+        if not has_applied():
+            with trio.move_on_after(self.bounds.replica_seconds):
+                await views.changes.wait_until(lambda: has_applied() or not views.current.database_ready)
+        return has_applied()
 
     async def _leader_position(self) -> int:
         """How far the leader is, which is at least what its answers to this session showed."""
         writer = self.connections.writer
-        if writer is not None and not writer.closed and writer.term == self._views.current.term:
+        if writer is not None and not writer.closed and writer.term == self.views.current.term:
             # A leader that hangs is not waited for: its connection is given up with the question.
             with (
                 trio.move_on_after(self.bounds.replica_seconds),
@@ -279,7 +289,7 @@ class Executor:
             ):
                 position = await writer.value("SELECT @@GLOBAL.gtid_binlog_pos") or b""
                 return max(sequence_of(item) for item in position.decode().split(","))
-        return self._views.current.committed_sequence
+        return self.views.current.committed_sequence
 
     async def ask_leader(self, query: bytes) -> list[tuple[bytes | None, ...]]:
         """Run a query of the proxy's own on the session's leader connection.
@@ -303,7 +313,7 @@ class Executor:
         """
         retry_until = trio.current_time() + self.bounds.leader_seconds
         while True:
-            term = self._views.current.term
+            term = self.views.current.term
             writer = await self.connections.leader(rollback=statement.rollback)
             try:
                 if writer.known_entries != self.state.last_number:
@@ -324,8 +334,8 @@ class Executor:
                 return
             # The leader is about to stop being one: nothing was executed, so the next one may.
             with trio.move_on_at(retry_until) as scope:
-                await self._views.changes.wait_until(
-                    lambda seen=term: self._views.current.term != seen or not self._views.current.writable  # type: ignore[misc]
+                await self.views.changes.wait_until(
+                    lambda seen=term: self.views.current.term != seen or not self.views.current.writable  # type: ignore[misc]
                 )
             if scope.cancelled_caught:
                 raise NoLeader(self.bounds.leader_seconds, "the leader's MariaDB is read-only")
@@ -540,15 +550,15 @@ class Executor:
             # A response with rows has no room for it; the flag says that something changed.
             gtid = await self._ask_gtid(writer)
         if gtid is None or gtid == writer.last_gtid:
-            self.consistency.on_leader_read(self._views.current.committed_sequence)
+            self.consistency.on_leader_read(self.views.current.committed_sequence)
             return
         writer.last_gtid = gtid
         sequence = sequence_of(gtid)
-        if not self._views.is_committed(sequence, writer.term):
+        if not self.views.is_committed(sequence, writer.term):
             await self._wait_committed(sequence, writer.term, sent=sent)
         self.consistency.on_written(sequence)
         if not statement.one_result:
-            self.consistency.on_leader_read(self._views.current.committed_sequence)
+            self.consistency.on_leader_read(self.views.current.committed_sequence)
 
     async def _spread_globals(self, writer: BackendConnection, statement: Statement, *, sent: bool) -> None:
         """The leader's MariaDB has taken global variables: the other nodes get its values of them."""
@@ -572,7 +582,7 @@ class Executor:
             ) from error
 
     async def _wait_committed(self, sequence: int, term: int, *, sent: bool) -> None:
-        views = self._views
+        views = self.views
         await views.changes.wait_until(
             lambda: views.is_committed(sequence, term) or views.current.term != term
         )

@@ -142,13 +142,19 @@ class _LogIn:
         """Connect to a server, and let the client answer its greeting."""
         client = self._client
         client.max_payload_bytes = MAX_LOG_IN_BYTES
-        stream, leader, term = await _open(self._backends, self._proxy_header)
-        self._packets = packets = PacketStream(stream, receive_bytes=RECEIVE_BYTES)
-        try:
-            greeting = parse_greeting(await server_word(packets))
-        except ServerError as error:
-            await client.write(build_error(error.errno, error.sqlstate, error.message), sequence=0)
-            raise LogInRefused from error
+        while True:
+            stream, leader, term = await _open(self._backends, self._proxy_header)
+            self._packets = packets = PacketStream(stream, receive_bytes=RECEIVE_BYTES)
+            try:
+                greeting = parse_greeting(await server_word(packets))
+                break
+            except ServerError as error:
+                await client.write(build_error(error.errno, error.sqlstate, error.message), sequence=0)
+                raise LogInRefused from error
+            except ConnectionLost:
+                if leader or not self._backends.avoid():
+                    raise
+                await packets.aclose_forcefully()
         self._server = _Server(packets, leader, term, greeting)
         offered = greeting.capabilities & ~NOT_RELAYED
         shown = greeting if session_id is None else replace(greeting, connection_id=session_id)
@@ -289,6 +295,7 @@ async def _open(backends: Backends, proxy_header: bytes) -> tuple[trio.abc.Strea
     The one beside the node first applies what is committed now, within a bound: an account or a grant that
     was acknowledged before the client came must be there.
     """
+    backends.choose()
     views = backends.views
     committed = views.current.committed_sequence
     with trio.move_on_after(APPLY_SECONDS):
@@ -296,12 +303,15 @@ async def _open(backends: Backends, proxy_header: bytes) -> tuple[trio.abc.Strea
             lambda: views.current.applied_sequence >= committed or not views.current.database_ready
         )
     while True:
+        backends.choose()
+        views = backends.views
         view = views.current
         if view.database_ready:
             try:
                 stream = await backends.open_local(proxy_header)
             except OSError:
-                pass
+                if backends.avoid():
+                    continue
             else:
                 return stream, view.is_leader and view.writable, view.term
         if view.writable and not view.is_leader:

@@ -2,7 +2,9 @@
 
 import contextlib
 import socket
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import msgspec
@@ -27,6 +29,7 @@ from wolfscale.proxy.kill_calls import KillCall, Killed
 from wolfscale.proxy.session import Session
 from wolfscale.proxy.session_ids import SessionIds, first_id
 from wolfscale.proxy.statistics import Statistics
+from wolfscale.proxy.view import Views
 from wolfscale.sockets import NonblockingListener, NonblockingStream
 
 log = logs.logger(__name__)
@@ -53,9 +56,21 @@ class Listener:
         max_sessions: int = MAX_SESSIONS,
         max_log_ins: int = MAX_LOG_INS,
         tls: ClientTls | None = None,
+        of_session: Callable[[], AbstractContextManager[Backends]] | None = None,
     ) -> None:
+        """Prepare.
+
+        Args:
+            backends: where the servers are.
+            bounds: how long sessions wait.
+            max_sessions: clients that may be connected.
+            max_log_ins: of these, that may be logging in.
+            tls: what clients are offered; None: nothing.
+            of_session: each session's own backends, where not all read from the same server.
+        """
         self.statistics = Statistics()
         self._backends = backends
+        self._of_session = of_session or (lambda: contextlib.nullcontext(backends))
         self._tls = tls
         self._bounds = bounds or Bounds()
         self._max_sessions = max_sessions
@@ -136,19 +151,25 @@ class Listener:
 
     async def _let_apply(self) -> None:
         """Roll local transactions back whose locks keep the local MariaDB from applying the log."""
-        stuck_at: int | None = None
+        stuck_at: dict[Views, int] = {}
         while True:
             await trio.sleep(self._bounds.apply_seconds)
-            view = self._backends.views.current
-            behind = view.applied_sequence < view.committed_sequence
-            if behind and view.applied_sequence == stuck_at:
-                await self._cut_local_transactions()
-            stuck_at = view.applied_sequence if behind else None
+            servers: dict[Views, list[Session]] = defaultdict(list)
+            for session in self._sessions.values():
+                servers[session.connections.backends.views].append(session)
+            before, stuck_at = stuck_at, {}
+            for views, sessions in servers.items():
+                view = views.current
+                if view.applied_sequence < view.committed_sequence:
+                    stuck_at[views] = view.applied_sequence
+                    if view.applied_sequence == before.get(views):
+                        await self._cut_local_transactions(sessions)
 
-    async def _cut_local_transactions(self) -> None:
-        inside = [session for session in self._sessions.values() if session.in_local_transaction]
+    async def _cut_local_transactions(self, sessions: Sequence[Session]) -> None:
+        """Of sessions that read from one server."""
+        inside = [session for session in sessions if session.in_local_transaction]
         with contextlib.suppress(ControlLost):
-            if inside and await self._backends.is_applying_blocked():
+            if inside and await inside[0].connections.backends.is_applying_blocked():
                 for session in inside:
                     await session.connections.cut_local()
 
@@ -169,16 +190,17 @@ class Listener:
         try:
             with contextlib.suppress(OSError):
                 stream.plain_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            try:
-                session = await self._log_in(client, stream, engine, address, id)
-            finally:
-                self._admission.leave(address)
-            if session is not None:
-                self._sessions[id] = session
+            with self._of_session() as backends:
                 try:
-                    await session.run()
+                    session = await self._log_in(client, stream, engine, address, id, backends)
                 finally:
-                    del self._sessions[id]
+                    self._admission.leave(address)
+                if session is not None:
+                    self._sessions[id] = session
+                    try:
+                        await session.run()
+                    finally:
+                        del self._sessions[id]
         except Exception as error:
             # A bug of ours: this session ends by it, and no other one does.
             statistics.sessions_failed += 1
@@ -191,17 +213,23 @@ class Listener:
             await client.aclose_forcefully()
 
     async def _log_in(
-        self, client: PacketStream, stream: NonblockingStream, engine: Engine, address: str, id: int
+        self,
+        client: PacketStream,
+        stream: NonblockingStream,
+        engine: Engine,
+        address: str,
+        id: int,
+        backends: Backends,
     ) -> Session | None:
         try:
             with trio.fail_after(self._bounds.log_in_seconds):
                 async with self._admission.turn(address):
                     header = _proxy_header(stream)
-                    logged_in = await relay_log_in(client, self._backends, header, self._tls, id)
+                    logged_in = await relay_log_in(client, backends, header, self._tls, id)
             return Session(
                 client,
                 logged_in,
-                backends=self._backends,
+                backends=backends,
                 classifier=self._classifier,
                 statistics=self.statistics,
                 bounds=self._bounds,

@@ -66,8 +66,10 @@ class OwnAnswers:
         """
         match own:
             case Explain(sql):
+                await self._executor.connections.choose()
                 return self._explain(sql)
             case ShowStatus(pattern):
+                await self._executor.connections.choose()
                 rows = [row for row in self._status() if pattern is None or is_like(row[0], pattern)]
                 return ("Variable_name", "Value"), rows
             case ShowMembers():
@@ -110,18 +112,26 @@ class OwnAnswers:
             case Target.LOCAL:
                 return self._local_or_not(chosen.reason)
             case Target.PREVIOUS:
-                return ("leader" if self._executor.last.leader else "this node"), chosen.reason
+                return ("leader" if self._executor.last.leader else self._here), chosen.reason
             case Target.EITHER:
                 return "both", chosen.reason
         if not view.writable:
             return "leader", f"{chosen.reason}; no leader takes statements now, so it would wait"
         return "leader", chosen.reason
 
-    def _local_or_not(self, reason: str) -> tuple[str, str]:
+    @property
+    def _here(self) -> str:
+        """The node that the session reads at, as its client may call it."""
         view = self._backends.views.current
+        return _name(view.node) if view.elsewhere else "this node"
+
+    def _local_or_not(self, reason: str) -> tuple[str, str]:
+        view, here = self._backends.views.current, self._here
         consistency = self._executor.consistency
         if consistency.now is Level.LEADER:
             return "leader", "wolfscale_consistency is 'leader'"
+        if view.elsewhere and (view.is_leader or not view.database_ready):
+            return "leader", f"{reason}, but no follower serves and keeps up"
         if view.is_leader and view.writable:
             return "leader", f"{reason}, and this node leads"
         if not view.database_ready:
@@ -130,17 +140,16 @@ class OwnAnswers:
             lag = view.committed_sequence - view.applied_sequence
             return "leader", f"{reason}, but this node's MariaDB is {lag} transactions behind (max_lag)"
         if consistency.now is Level.STRONG:
-            return "this node", f"{reason}, once it has applied what a majority confirms as committed"
+            return here, f"{reason}, once it has applied what a majority confirms as committed"
         if consistency.now is Level.SESSION and view.applied_sequence < consistency.required:
-            return "this node", f"{reason}, once it has applied transaction {consistency.required}"
-        return "this node", reason
+            return here, f"{reason}, once it has applied transaction {consistency.required}"
+        return here, reason
 
     def _status(self) -> list[Sequence[str]]:
         view, consistency = self._backends.views.current, self._executor.consistency
-        leader = (view.leader or "").rpartition(".")[0]
         facts = {
-            "Wolfscale_node": view.node.rpartition(".")[0] or view.node,
-            "Wolfscale_leader": leader,
+            "Wolfscale_node": _name(view.node),
+            "Wolfscale_leader": _name(view.leader or ""),
             "Wolfscale_leads": "ON" if view.is_leader else "OFF",
             "Wolfscale_writable": "ON" if view.writable else "OFF",
             "Wolfscale_term": view.term,
@@ -153,6 +162,11 @@ class OwnAnswers:
         }
         counters = {f"Wolfscale_{name}": value for name, value in self._statistics.as_dict().items()}
         return [(name, str(value)) for name, value in (facts | counters).items()]
+
+
+def _name(id: str) -> str:
+    """A node's name: its id without what makes that unique."""
+    return id.rpartition(".")[0] or id
 
 
 async def _table(

@@ -149,6 +149,8 @@ class Shortcut:
     def look_again(self) -> None:
         """Something may have changed beside the shortcut: the session's task has run, a connection broke."""
         self._seen = None
+        # The task may have chosen another server to read from, which has views of its own.
+        self._views = self._executor.views
 
     def request(self, data: bytes) -> Verdict:
         """A command has come.
@@ -224,6 +226,7 @@ class Shortcut:
         if (
             reader is not None
             and reader.is_passable(known)
+            and view.database_ready
             and self._consistency.allows(view.applied_sequence)
             and not executor.bounds.lags(view)
         ):

@@ -24,6 +24,10 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         database_socket: its unix socket.
         node_account: the name of the node's own account on it.
         peers: addresses of all members.
+        readable: whether proxies without a MariaDB beside them may read from this node's: it serves, and the
+            node is no learner.
+        elsewhere: whether "this node" is one that such a proxy has chosen for a session, and its MariaDB the
+            one there; `node` is empty while that is none but the leader.
     """
 
     node: str = ""
@@ -39,6 +43,8 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     database_socket: str | None = None
     node_account: str = ""
     peers: tuple[str, ...] = ()
+    readable: bool = False
+    elsewhere: bool = False
 
 
 class Views:

@@ -62,6 +62,14 @@ class ControlledBackends:
         """What the node pushes."""
         return self.control.views
 
+    def choose(self) -> bool:
+        """There is one MariaDB beside the node."""
+        return False
+
+    def avoid(self) -> bool:
+        """There is one MariaDB beside the node."""
+        return False
+
     async def open_local(self, proxy_header: bytes) -> trio.abc.Stream:
         """A stream to the MariaDB beside the node."""
         return await self.local(self.views.current, proxy_header)

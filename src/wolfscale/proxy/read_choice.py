@@ -1,0 +1,161 @@
+"""Where a proxy without a MariaDB of its own lets sessions read: pure, views of nodes in, the choice out.
+
+Such a proxy follows every node. One of them tells it who leads; each tells what its own MariaDB has applied.
+The two together, for one node, are the view of a session that reads there: to it that node is "this node".
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+
+from wolfscale.proxy.view import View
+
+
+class Delay:
+    """How long a server has been without something that was committed.
+
+    Counted in transactions, a burst of small ones looks like a server that stands still. So it is told by
+    the clock: one position at a time is noted when it is seen to be committed, and waited for.
+    """
+
+    __slots__ = ("_noted", "_noted_at")
+
+    def __init__(self) -> None:
+        self._noted: int | None = None
+        self._noted_at = 0.0
+
+    def update(self, now: float, *, committed: int, applied: int) -> None:
+        """Tell what is known.
+
+        Args:
+            now: seconds of any clock.
+            committed: the newest sequence that is committed.
+            applied: the newest that the server has applied.
+        """
+        if self._noted is None or applied >= self._noted:
+            self._noted = committed if applied < committed else None
+            self._noted_at = now
+
+    def seconds(self, now: float) -> float:
+        """Since when it has been waited for what was committed then; 0: the server has all of it."""
+        return 0.0 if self._noted is None else now - self._noted_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How far behind a server may be and be chosen.
+
+    Attributes:
+        transactions: so many; 0: any number.
+        seconds: what was committed so long ago it must have applied.
+    """
+
+    transactions: int = 0
+    seconds: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A node that is followed.
+
+    Attributes:
+        node: its id.
+        readable: it serves, and is no learner.
+        applied_sequence: what its MariaDB has applied.
+        delay_seconds: see `Delay.seconds`.
+        sessions: how many of this proxy's sessions read there.
+    """
+
+    node: str
+    readable: bool
+    applied_sequence: int
+    delay_seconds: float
+    sessions: int
+
+
+def best_informed(views: Iterable[View], present: View | None = None) -> View | None:
+    """The view to go by of who leads: one of the newest term, best the leader's own.
+
+    Args:
+        views: one of each node that is followed.
+        present: of the node whose word has counted until now; it goes on, if others know no better.
+    """
+
+    def rank(view: View) -> tuple[int, bool, bool, bool]:
+        return view.term, view.writable, view.leader == view.node, view is present
+
+    return max(views, key=rank, default=None)
+
+
+def committed(base: View, views: Iterable[View]) -> int:
+    """The newest sequence that any node knows to be committed, as far as it counts in the term of `base`.
+
+    What a node knows in another term says nothing about a write of this one: see `Views.is_committed`.
+    """
+    return max((view.committed_sequence for view in views if view.term == base.term), default=0)
+
+
+def readers(base: View, candidates: Sequence[Candidate], limits: Limits) -> frozenset[str]:
+    """The ids of the nodes that sessions may read from now.
+
+    Followers that keep up. The leader is none of them, since what the proxy sends to it needs no second
+    connection. While nobody leads, any server that serves is better than none.
+    """
+    readable = [candidate for candidate in candidates if candidate.readable]
+    kept_up = frozenset(
+        candidate.node
+        for candidate in readable
+        if not (base.writable and candidate.node == base.leader)
+        and candidate.delay_seconds <= limits.seconds
+        and not 0 < limits.transactions < base.committed_sequence - candidate.applied_sequence
+    )
+    if kept_up or base.writable:
+        return kept_up
+    return frozenset(candidate.node for candidate in readable)
+
+
+_T = TypeVar("_T")
+
+
+def least_used(items: Iterable[_T], sessions: Callable[[_T], int]) -> _T | None:
+    """That with the fewest sessions, of several the first; None: there is none."""
+    return min(items, key=sessions, default=None)
+
+
+def leader_view(base: View, *, alone: bool) -> View:
+    """What a session sees that reads nowhere but on the leader.
+
+    Args:
+        base: who leads.
+        alone: there is no other node to read from, so that "this node" may be taken for the leader's; if not,
+            the session has to choose.
+    """
+    leads = alone and base.writable
+    return msgspec.structs.replace(
+        base,
+        node="",
+        elsewhere=True,
+        is_leader=leads,
+        database_ready=leads,
+        applied_sequence=base.committed_sequence,
+    )
+
+
+def reader_view(base: View, view: View, *, ready: bool) -> View:
+    """What a session sees that reads from a node.
+
+    Args:
+        base: who leads.
+        view: the node's own.
+        ready: whether it is one of the `readers`.
+    """
+    return msgspec.structs.replace(
+        base,
+        node=view.node,
+        elsewhere=True,
+        is_leader=False,
+        database_ready=ready,
+        applied_sequence=view.applied_sequence,
+    )
