@@ -80,8 +80,9 @@ def test_state_is_bounded() -> None:
 def test_state_names_what_a_lost_leader_takes_with_it() -> None:
     state = SessionState()
     assert state.lost_with_leader() == ""
-    state.effects = Effect.USER_VARIABLES | Effect.PERHAPS_TEMPORARY_TABLES
-    assert state.lost_with_leader() == "user variables"
+    state.effects = Effect.TABLE_LOCKS | Effect.PERHAPS_TEMPORARY_TABLES
+    state.user_variables.assign(frozenset({"A"}))
+    assert state.lost_with_leader() == "table locks, user variables"
     state.clear(keep_schema=True)
     assert state.lost_with_leader() == ""
 

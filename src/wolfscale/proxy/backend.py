@@ -17,7 +17,15 @@ from wolfscale.mysql.handshake import (
     parse_auth_switch,
     parse_greeting,
 )
-from wolfscale.mysql.results import EOF_HEADER, ERROR_HEADER, OK_HEADER, parse_error, parse_text_row
+from wolfscale.mysql.results import (
+    EOF_HEADER,
+    ERROR_HEADER,
+    OK_HEADER,
+    Column,
+    parse_column,
+    parse_error,
+    parse_text_row,
+)
 from wolfscale.mysql.tracker import ResponseTracker
 from wolfscale.mysql.transport import PacketStream
 from wolfscale.proxy.accounts import Account
@@ -280,8 +288,14 @@ class BackendConnection:
         self.statement_ids.clear()
         self.types_sent.clear()
 
-    async def run(self, commands: Iterable[bytes]) -> list[tuple[bytes | None, ...]]:
+    async def run(
+        self, commands: Iterable[bytes], definitions: list[Column] | None = None
+    ) -> list[tuple[bytes | None, ...]]:
         """Run commands of the proxy's own, all sent at once; the rows of the last.
+
+        Args:
+            commands: theirs.
+            definitions: gets those of the columns, one result's after another's.
 
         Raises:
             ServerError: the first error of any of them.
@@ -295,7 +309,7 @@ class BackendConnection:
                 self.packets.queue(payload, sequence=0)
             await self.packets.flush()
             for payload in queued:
-                rows = await self._read_response(payload[0])
+                rows = await self._read_response(payload[0], definitions)
                 failure = failure or self.tracker.error
         except (ConnectionLost, RemoteProtocolError) as error:
             await self.abort()
@@ -307,12 +321,22 @@ class BackendConnection:
             raise failure
         return rows
 
-    async def _read_response(self, command: int) -> list[tuple[bytes | None, ...]]:
+    async def _read_response(
+        self, command: int, definitions: list[Column] | None = None
+    ) -> list[tuple[bytes | None, ...]]:
         tracker = self.tracker
         tracker.begin(command)
         rows: list[tuple[bytes | None, ...]] = []
+        expected = 0
         while not tracker.done:
             payload = await self.packets.read()
+            if expected and definitions is not None:
+                definitions.append(parse_column(payload, self.capabilities))
+                expected -= 1
+            elif not tracker.columns:
+                tracker.packet(payload)
+                expected = tracker.columns
+                continue
             seen = tracker.rows
             tracker.rows = False
             tracker.packet(payload)

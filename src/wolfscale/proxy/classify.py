@@ -115,13 +115,14 @@ class Classifier:
         tokens = tokenize(sql[:LONG_PREFIX_BYTES].decode("latin-1"), mode)
         first = tokens.tokens[0].word if tokens.tokens else ""
         if first in WRITE_WORDS or first == "LOAD":
-            return Statement(kind=Kind.WRITE, reason="a long change of rows", may_write=True)
+            effects = Effect.USER_VARIABLES if b":=" in sql else Effect.NONE
+            return Statement(kind=Kind.WRITE, reason="a long change of rows", may_write=True, effects=effects)
         if first in ("SELECT", "WITH", "VALUES", "("):
             return Statement(
                 kind=Kind.OTHER,
                 reason="a long query",
                 may_write=True,
-                effects=Effect.USER_VARIABLES,
+                effects=Effect.USER_VARIABLES if b"@" in sql else Effect.NONE,
             )
         return None
 

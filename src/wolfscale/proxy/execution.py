@@ -28,6 +28,7 @@ from wolfscale.proxy.settings import Scope
 from wolfscale.proxy.state import SessionState, is_leader_only
 from wolfscale.proxy.statement import Effect, Kind, Statement
 from wolfscale.proxy.statistics import Statistics
+from wolfscale.proxy.variable_reads import VariableReads
 from wolfscale.proxy.view import Views
 
 MISJUDGED = frozenset({1290, 1792, 1836})
@@ -103,6 +104,7 @@ class Executor:
         state: what it has set.
         facts: what routing asks.
         memory: keeps both true, and knows how the session's text is read.
+        variable_reads: has what the session's user variables were given read.
         last: the connection that ran the last statement.
         consistency: what its reads must have seen.
         bounds: how long it waits, and how old what it reads may be.
@@ -135,6 +137,7 @@ class Executor:
         self._rewrites = not client_capabilities & Capability.SESSION_TRACK
         self._deprecates_eof = bool(client_capabilities & Capability.DEPRECATE_EOF)
         self.memory = SessionMemory(state, facts, first)
+        self.variable_reads = VariableReads(self)
         self._local_transactions = LocalTransactions(self)
 
     @property
@@ -553,6 +556,8 @@ class Executor:
             self.consistency.on_leader_read(self.views.current.committed_sequence)
             return
         writer.last_gtid = gtid
+        else:
+            self.memory.on_failed(writer, statement)
         sequence = sequence_of(gtid)
         if not self.views.is_committed(sequence, writer.term):
             await self._wait_committed(sequence, writer.term, sent=sent)

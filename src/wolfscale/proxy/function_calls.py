@@ -1,11 +1,12 @@
 """Calls of a function without arguments in a text, for which a value is put in before it is sent (pure)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from wolfscale.proxy.lexer import Token, TokenKind
+from wolfscale.proxy.lexer import LexerMode, Token, TokenKind, tokenize
 from wolfscale.proxy.splitting import is_compound
 
+_LONGEST_NAME = 200
 _HEAD_TOKENS = 200
 """Tokens after which a statement is known to be a compound one, or not."""
 
@@ -117,6 +118,59 @@ def split_at(sql: bytes, calls: Sequence[FunctionCall]) -> tuple[bytes, ...]:
         position = call.end
     parts.append(behind + sql[position:])
     return tuple(parts)
+
+
+def text_around_calls(
+    sql: bytes, mode: LexerMode, name: str, *, left_alone: Set[str] = frozenset()
+) -> tuple[bytes, ...]:
+    """What stands before, between and behind a function's calls, so that a value can be put in their places.
+
+    Columns keep the names that they would have. The whole text where there is no call, where values would be
+    kept and used again, or where nothing can be put in.
+
+    Args:
+        sql: the text.
+        mode: how the session's server reads it.
+        name: the function's, upper case.
+        left_alone: names that keep the calls in a text as they are.
+    """
+    lexed = tokenize(sql.decode("latin-1"), mode)
+    if not lexed.complete or any(token.name in left_alone for token in lexed.tokens):
+        return (sql,)
+    calls = [call for call in find_calls(lexed.tokens, name) if not call.kept]
+    if all(call.is_item for call in calls):
+        return split_at(sql, calls)
+    # Of an item that only holds a call, the name is its text.
+    ends: dict[int, bytes] = {call.end: _alias(sql[call.start : call.end]) for call in calls if call.is_item}
+    for item in select_items(lexed.tokens):
+        start, end = item[0].start, item[-1].end
+        inside = [call for call in calls if start <= call.start < end]
+        if not inside or (len(inside) == 1 and inside[0].is_item):
+            continue
+        named = has_name(item)
+        if named is None or end - start > _LONGEST_NAME:
+            return (sql,)
+        if not named:
+            ends[end] = _alias(sql[start:end])
+    return _with_names(sql, calls, ends)
+
+
+def _with_names(sql: bytes, calls: Sequence[FunctionCall], ends: Mapping[int, bytes]) -> tuple[bytes, ...]:
+    parts: list[bytes] = []
+    part, position = b"", 0
+    begins = {call.start: call.end for call in calls}
+    for place in sorted(begins.keys() | ends.keys()):
+        part += sql[position:place] + ends.get(place, b"")
+        position = place
+        if place in begins:
+            parts.append(part)
+            part, position = b" ", begins[place]
+    parts.append(part + sql[position:])
+    return tuple(parts)
+
+
+def _alias(text: bytes) -> bytes:
+    return b" AS `" + text.replace(b"`", b"``") + b"` "
 
 
 def _is_call(tokens: Sequence[Token], number: int) -> bool:

@@ -5,6 +5,7 @@ mark: the leader's, and treated as if it changed anything.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from wolfscale.proxy.known import PLAIN_SHOWS, SYSTEM_SCHEMAS
 from wolfscale.proxy.lexer import LexerMode, Token, TokenKind, Tokens, tokenize
@@ -13,6 +14,7 @@ from wolfscale.proxy.refused import NESTED_KILL, Refusal, compound_refusal, refu
 from wolfscale.proxy.settings import Assignment, Scope, parse_assignments
 from wolfscale.proxy.splitting import is_compound, split_statements
 from wolfscale.proxy.statement import Effect, Kind, Statement
+from wolfscale.proxy.user_variables import variable_names
 
 _UNKNOWN = Statement(
     kind=Kind.OTHER, reason="not known to the proxy", intent=True, may_write=True, one_result=False
@@ -116,7 +118,25 @@ def _judge_one(tokens: Sequence[Token], text: Tokens, mode: LexerMode, node_acco
     refusal = refusal_of(tokens, node_account)
     if refusal is not None:
         return _other("refused", refusal=refusal, cacheable=False)
-    return _judge_by_words(tokens, text, mode, node_account)
+    return _with_user_variables(_judge_by_words(tokens, text, mode, node_account), tokens)
+
+
+def _with_user_variables(statement: Statement, tokens: Sequence[Token]) -> Statement:
+    """The same, with the user variables that it may give other values."""
+    symbols = {token.word for token in tokens if token.kind is TokenKind.SYMBOL}
+    effects = statement.effects
+    if "@" not in symbols:
+        if tokens[0].word in _QUERY_WORDS and effects & Effect.USER_VARIABLES:
+            # INTO a file.
+            return replace(statement, effects=effects & ~Effect.USER_VARIABLES)
+        return statement
+    if ":=" in symbols:
+        effects |= Effect.USER_VARIABLES
+    if not effects & Effect.USER_VARIABLES:
+        return statement
+    # What a text inside this one names is not seen here.
+    names = None if "EXECUTE" in _words(tokens) else variable_names(tokens)
+    return replace(statement, effects=effects, user_variables=names)
 
 
 def _judge_by_words(tokens: Sequence[Token], text: Tokens, mode: LexerMode, node_account: str) -> Statement:

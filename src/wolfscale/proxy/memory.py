@@ -16,6 +16,7 @@ from wolfscale.proxy.user_variables import literal_variables
 _AUTOCOMMIT = int(Status.AUTOCOMMIT)
 _NO_BACKSLASH_ESCAPES = int(Status.NO_BACKSLASH_ESCAPES)
 _OWN_VARIABLES = frozenset({b"sql_mode", b"character_set_client"})
+_NO_STATE = Effect.UNLOCKS_TABLES | Effect.TRACKING | Effect.USER_VARIABLES
 
 
 class SessionMemory:
@@ -51,17 +52,10 @@ class SessionMemory:
         status = connection.tracker.status
         if bool(status & _NO_BACKSLASH_ESCAPES) == self.mode.backslash_escapes:
             self.on_variables(connection)
-        effects = statement.effects
-        if effects & Effect.USER_VARIABLES and statement.assignments and not self.character_set:
-            variables = literal_variables(sql, mode)
-            if variables is not None:
-                self.state.add_user_variables(variables)
-                effects &= ~Effect.USER_VARIABLES
-        elif effects & Effect.PERHAPS_TEMPORARY_TABLES and self.state.has_user_variables:
-            # A procedure may give them other values, which nobody tells.
-            effects |= Effect.USER_VARIABLES
+        if connection.leader:
+            self._note_user_variables(connection, statement, sql, mode)
         if statement.effects:
-            self.state.effects |= effects & ~(Effect.UNLOCKS_TABLES | Effect.TRACKING)
+            self.state.effects |= statement.effects & ~_NO_STATE
             if statement.effects & Effect.UNLOCKS_TABLES:
                 self.state.effects &= ~Effect.TABLE_LOCKS
             self.facts.effects = self.state.effects
@@ -71,6 +65,31 @@ class SessionMemory:
             self.facts.next_transaction = any(
                 assignment.scope is Scope.NEXT_TRANSACTION for assignment in statement.assignments
             )
+
+    def on_failed(self, connection: BackendConnection, statement: Statement) -> None:
+        """Remember what a statement may have done before its error."""
+        if statement.effects & Effect.USER_VARIABLES:
+            self._note_user_variables(connection, statement, b"", self.mode)
+
+    def _note_user_variables(
+        self, connection: BackendConnection, statement: Statement, sql: bytes, mode: LexerMode
+    ) -> None:
+        """Keep what they are set to, or that it has to be read."""
+        variables, tracker = self.state.user_variables, connection.tracker
+        if statement.kind is not Kind.DIAGNOSTICS:
+            variables.warned = bool(tracker.warnings or tracker.error)
+        literals = None
+        if statement.effects & Effect.PERHAPS_TEMPORARY_TABLES:
+            variables.assign(None)
+        elif statement.effects & Effect.USER_VARIABLES:
+            if statement.assignments and not self.character_set and tracker.error is None:
+                literals = literal_variables(sql, mode)
+            if literals is None:
+                # Of a statement that failed, a part may have been done.
+                variables.assign(statement.user_variables)
+            else:
+                variables.keep(literals)
+                connection.known_entries = self.state.note_user_variables(connection.known_entries)
 
     async def _note_assignments(
         self, connection: BackendConnection, statement: Statement, sql: bytes

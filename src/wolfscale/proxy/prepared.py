@@ -310,10 +310,26 @@ class PreparedStatements:
         consistency = self._executor.consistency
         consistency.hint = prepared.level
         try:
-            await self._executor.execute(statement, _ExecuteRequest(prepared, payload), prepared.sql)
+            await self._execute_with_counts(statement, prepared, payload)
         finally:
             consistency.hint = None
         prepared.cursor = self._executor.last if cursor else None
+
+    async def _execute_with_counts(self, statement: Statement, prepared: Prepared, payload: bytes) -> None:
+        """Execute it, with FOUND_ROWS() and ROW_COUNT() in its text if the server has lost them."""
+        executor = self._executor
+        sql, handle = prepared.sql, prepared.handle
+        if executor.variable_reads.is_active:
+            prepared.sql = await executor.variable_reads.before(sql)
+        if prepared.sql is sql:
+            await executor.execute(statement, _ExecuteRequest(prepared, payload), sql)
+            return
+        prepared.handle = self._next_handle()
+        try:
+            await executor.execute(statement, _ExecuteRequest(prepared, payload), prepared.sql)
+        finally:
+            await self._forget(prepared)
+            prepared.sql, prepared.handle = sql, handle
 
     async def fetch(self, payload: bytes) -> None:
         """COM_STMT_FETCH."""

@@ -161,6 +161,7 @@ class Session:
                 if payload[:1] == b"\x01":
                     return
                 await self._on_command(payload)
+                await self._executor.variable_reads.after_command()
             except ProxyError as error:
                 await self._answer_error(error.errno, error.sqlstate, str(error))
                 if error.fatal:
@@ -299,6 +300,9 @@ class Session:
 
     async def _run_query(self, payload: bytes, sql: bytes) -> None:
         executor = self._executor
+        if executor.variable_reads.is_active:
+            sql = await executor.variable_reads.before(sql)
+            payload = payload[:1] + sql
         numbered = self._with_id(sql)
         if numbered is not sql:
             sql = numbered
@@ -447,6 +451,7 @@ class Session:
     async def _on_reset(self) -> None:
         """COM_RESET_CONNECTION: both connections forget; what had died with a leader is no loss any more."""
         self._prepared.clear()
+        self._executor.variable_reads.clear()
         self._executor.consistency.choose(None)
         self._state.clear(keep_schema=True)
         self._facts.effects = Effect.NONE
@@ -494,6 +499,7 @@ class Session:
         await self.connections.keep_only(connection, credentials)
         self._facts.log_in = credentials.leader_only
         self._prepared.clear()
+        self._executor.variable_reads.clear()
         self._executor.consistency.choose(None)
         self._state.clear(keep_schema=False)
         self._facts.effects = Effect.NONE

@@ -7,16 +7,10 @@ together, and KILL takes those too.
 """
 
 import functools
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container
 
-from wolfscale.proxy.function_calls import (
-    FunctionCall,
-    find_calls,
-    has_name,
-    select_items,
-    split_at,
-)
-from wolfscale.proxy.lexer import LexerMode, tokenize
+from wolfscale.proxy.function_calls import text_around_calls
+from wolfscale.proxy.lexer import LexerMode
 
 WORKERS = 64
 """Places for workers beside one node, its own and proxies elsewhere that follow it."""
@@ -28,7 +22,6 @@ FIRST_ID = WORKERS * _COUNTED
 _NAME = b"connection_id"
 _LONGEST_BYTES = 1 << 16
 _SHORT_BYTES = 256
-_LONGEST_NAME = 200
 _OWN_IDS_MATTER = frozenset(
     {
         *("IS_USED_LOCK", "PROCESSLIST", "INNODB_TRX", "INNODB_LOCKS", "INNODB_LOCK_WAITS"),
@@ -77,43 +70,7 @@ def with_session_id(sql: bytes, mode: LexerMode, session_id: int) -> bytes:
 
 
 def _parts(sql: bytes, mode: LexerMode) -> tuple[bytes, ...]:
-    lexed = tokenize(sql.decode("latin-1"), mode)
-    if not lexed.complete or any(token.name in _OWN_IDS_MATTER for token in lexed.tokens):
-        return (sql,)
-    calls = [call for call in find_calls(lexed.tokens, "CONNECTION_ID") if not call.kept]
-    if all(call.is_item for call in calls):
-        return split_at(sql, calls)
-    # Columns keep the names that they would have: of an item that only holds a call, its text.
-    ends: dict[int, bytes] = {call.end: _alias(sql[call.start : call.end]) for call in calls if call.is_item}
-    for item in select_items(lexed.tokens):
-        start, end = item[0].start, item[-1].end
-        inside = [call for call in calls if start <= call.start < end]
-        if not inside or (len(inside) == 1 and inside[0].is_item):
-            continue
-        named = has_name(item)
-        if named is None or end - start > _LONGEST_NAME:
-            return (sql,)
-        if not named:
-            ends[end] = _alias(sql[start:end])
-    return _with_names(sql, calls, ends)
-
-
-def _with_names(sql: bytes, calls: Sequence[FunctionCall], ends: Mapping[int, bytes]) -> tuple[bytes, ...]:
-    parts: list[bytes] = []
-    part, position = b"", 0
-    begins = {call.start: call.end for call in calls}
-    for place in sorted(begins.keys() | ends.keys()):
-        part += sql[position:place] + ends.get(place, b"")
-        position = place
-        if place in begins:
-            parts.append(part)
-            part, position = b" ", begins[place]
-    parts.append(part + sql[position:])
-    return tuple(parts)
-
-
-def _alias(text: bytes) -> bytes:
-    return b" AS `" + text.replace(b"`", b"``") + b"` "
+    return text_around_calls(sql, mode, "CONNECTION_ID", left_alone=_OWN_IDS_MATTER)
 
 
 _short_parts = functools.lru_cache(maxsize=512)(_parts)

@@ -223,6 +223,10 @@ class Shortcut:
         connections, known = executor.connections, self._state.last_number
         reader, writer = connections.reader, connections.writer
         self._reader = self._writer = None
+        if executor.variable_reads.is_active:
+            # The task has to look at each text until FOUND_ROWS() and the warnings are another statement's.
+            self._leader_reads = False
+            return
         if (
             reader is not None
             and reader.is_passable(known)

@@ -2,21 +2,19 @@
 
 Entries are commands (COM_INIT_DB, or COM_QUERY with a SET) in the order in which they were given. Each
 connection remembers the number of the last entry that it knows. Temporary tables and locks are no entries:
-they live on the leader's connection only, and die with it. User variables are where they were set to
-literals.
+they live on the leader's connection only, and die with it. User variables live there too, and a new leader's
+connection is told the values that are known.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from wolfscale.mysql.constants import Command
 from wolfscale.proxy.errors import ProxyError
+from wolfscale.proxy.kept_variables import KeptVariables
 from wolfscale.proxy.settings import NAMES_VARIABLES, Assignment, Scope
 from wolfscale.proxy.statement import Effect
-from wolfscale.proxy.user_variables import UserVariable
 
 MAX_ENTRIES = 500
-MAX_USER_VARIABLES = 200
 _SCHEMA = "SCHEMA"
 
 LEADER_ONLY_VARIABLES = frozenset({"TX_READ_ONLY", "TRANSACTION_READ_ONLY", "COMPLETION_TYPE"})
@@ -42,13 +40,14 @@ class SessionState:
     Attributes:
         effects: what lives on the leader's connection only.
         last_number: the newest entry's number.
+        user_variables: what is known of them.
     """
 
     effects: Effect = Effect.NONE
     last_number: int = 0
+    user_variables: KeptVariables = field(default_factory=KeptVariables)
     _entries: dict[frozenset[str], Entry] = field(default_factory=dict)
-    _variables: dict[str, UserVariable] = field(default_factory=dict)
-    _texts: set[str] = field(default_factory=set)
+    _has_variables_from: int = 0
 
     def add_schema(self, schema: bytes) -> None:
         """The default schema is this now."""
@@ -63,32 +62,27 @@ class SessionState:
     def add_settings(self, assignments: tuple[Assignment, ...], sql: bytes) -> None:
         """A SET of session variables to constants was carried out."""
         names = names_of(assignments)
-        if names & NAMES_VARIABLES and self._texts:
-            # They have the character set and collation of before, and could be told in those of now only.
-            self.effects |= Effect.USER_VARIABLES
+        if names & NAMES_VARIABLES:
+            self.user_variables.on_character_set()
         if names:
             self._add(names, bytes((Command.QUERY,)) + sql, leader_only=is_leader_only(assignments))
 
-    def add_user_variables(self, variables: Sequence[UserVariable]) -> None:
-        """A SET of user variables to literals was carried out; only the leader has them."""
-        for variable in variables:
-            self._variables[variable.name] = variable
-            self._texts.discard(variable.name)
-            if variable.is_text:
-                self._texts.add(variable.name)
-            if len(self._variables) > MAX_USER_VARIABLES:
-                self.effects |= Effect.USER_VARIABLES
-                return
-            sql = f"SET @`{variable.name}`={variable.literal}".encode("latin-1")
-            names = frozenset({f"@{variable.name}"})
-            # Behind the settings that hold for it.
-            self._entries.pop(names | {"LEADER ONLY"}, None)
-            self._add(names, bytes((Command.QUERY,)) + sql, leader_only=True)
+    def note_user_variables(self, connection_knows: int) -> int:
+        """The leader's connection has user variables, perhaps the session's first.
 
-    @property
-    def has_user_variables(self) -> bool:
-        """Whether any is remembered."""
-        return bool(self._variables)
+        Args:
+            connection_knows: the number of the last entry that it knows.
+
+        Returns:
+            That number from now on.
+        """
+        if self._has_variables_from or not len(self.user_variables):
+            return connection_knows
+        # Whoever knows less is a new connection, which has to be told them.
+        is_current = connection_knows == self.last_number
+        self.last_number += 1
+        self._has_variables_from = self.last_number
+        return self.last_number if is_current else connection_knows
 
     def add_command(self, name: str, payload: bytes) -> None:
         """A command that is to be repeated, by a name under which a later one replaces it."""
@@ -111,18 +105,23 @@ class SessionState:
 
     def pending(self, known: int, *, leader: bool) -> list[bytes]:
         """The commands that a connection which knows the entries up to `known` lacks, in order."""
-        return [
+        commands = [
             entry.payload
             for entry in self._entries.values()
             if entry.number > known and (leader or not entry.leader_only)
         ]
+        if leader and known < self._has_variables_from:
+            # Behind the settings, which hold for them.
+            query = bytes((Command.QUERY,))
+            commands += [query + assignment for assignment in self.user_variables.assignments()]
+        return commands
 
     def clear(self, *, keep_schema: bool) -> None:
         """Nothing is set any more, but for the default schema after COM_RESET_CONNECTION."""
         schema = self._entries.get(frozenset({_SCHEMA})) if keep_schema else None
         self._entries.clear()
-        self._variables.clear()
-        self._texts.clear()
+        self.user_variables = KeptVariables()
+        self._has_variables_from = 0
         if schema is not None:
             self._entries[schema.names] = schema
         self.effects = Effect.NONE
@@ -133,11 +132,13 @@ class SessionState:
             (Effect.TEMPORARY_TABLES, "temporary tables"),
             (Effect.TABLE_LOCKS, "table locks"),
             (Effect.USER_LOCKS, "named locks"),
-            (Effect.USER_VARIABLES, "user variables"),
             (Effect.NAMED_STATEMENTS, "statements prepared in SQL"),
             (Effect.HANDLERS, "open handlers"),
         )
-        return ", ".join(text for effect, text in names if self.effects & effect)
+        lost = [text for effect, text in names if self.effects & effect]
+        if not self.user_variables.is_complete:
+            lost.append("user variables")
+        return ", ".join(lost)
 
 
 def names_of(assignments: tuple[Assignment, ...]) -> frozenset[str]:

@@ -39,6 +39,7 @@ class Effect(IntFlag):
     UNLOCKS_TABLES = 4
     USER_LOCKS = 8
     USER_VARIABLES = 16
+    """It may give user variables other values."""
     NAMED_STATEMENTS = 32
     """PREPARE in SQL."""
     HANDLERS = 64
@@ -67,6 +68,7 @@ class Statement:
         begins: whether it begins a transaction, ending one that is open.
         read_only_start: whether it begins one that only reads.
         kill: whether it is a KILL, which the proxy carries out itself.
+        user_variables: those that it may give other values; None where its text does not tell.
         sets_globals: whether it sets global variables, which the other nodes must be told.
         plain: whether it needs nothing on the leader but to be sent, and leaves nothing behind.
         head: what its results began with last; of no meaning to what it is.
@@ -89,6 +91,7 @@ class Statement:
     begins: bool = False
     read_only_start: bool = False
     kill: bool = False
+    user_variables: frozenset[str] | None = None
     sets_globals: bool = field(init=False)
     plain: bool = field(init=False)
     head: ResultHead = field(init=False, repr=False, compare=False, default_factory=ResultHead)

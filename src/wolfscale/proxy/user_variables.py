@@ -1,17 +1,18 @@
-"""User variables that are set to a literal: another leader can be told them again.
+"""User variables in texts: which a statement names, and those that a SET gives a literal (pure).
 
 What a literal means must not depend on what is set later, so only those count that every sql_mode reads
 alike.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wolfscale.proxy.lexer import LexerMode, Token, TokenKind, tokenize
 from wolfscale.proxy.settings import Scope, parse_assignments
 
 MAX_LITERAL_BYTES = 4096
-_NAME = re.compile(r"[A-Z0-9_$.]{1,64}")
+_NAME = re.compile(r"[\x20-\x7e]{1,64}")
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 _WORDS = frozenset({"NULL", "TRUE", "FALSE"})
 
@@ -28,7 +29,55 @@ class UserVariable:
 
     name: str
     literal: str
-    is_text: bool
+    is_text: bool = False
+
+    @property
+    def assignment(self) -> bytes:
+        """The SET that gives a session this variable."""
+        return f"SET {quoted(self.name)}={self.literal}".encode("latin-1")
+
+
+def quoted(name: str) -> str:
+    """A variable in SQL, whatever its name."""
+    return "@`" + name.replace("`", "``") + "`"
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a name reads the same in every character set."""
+    return _NAME.fullmatch(name) is not None
+
+
+def variable_names(tokens: Sequence[Token]) -> frozenset[str] | None:
+    """The variables that a statement names, upper case; None where one's name is not plain to see.
+
+    A name in quotes that are a string's is such a one: texts that are classified alike may differ in it.
+    """
+    names = set()
+    for number, token in enumerate(tokens):
+        if token.kind is TokenKind.SYMBOL and token.word == "@":
+            name = _name(tokens, number + 1)
+            if not is_plain_name(name):
+                return None
+            names.add(name)
+    return frozenset(names)
+
+
+def _name(tokens: Sequence[Token], number: int) -> str:
+    if number >= len(tokens):
+        return ""
+    first = tokens[number]
+    if first.kind is not TokenKind.WORD:
+        return first.name
+    # A dot may stand in a name, and what follows it at once belongs to it.
+    name, end = first.word, first.end
+    for token in tokens[number + 1 :]:
+        if token.start != end or (token.kind is TokenKind.SYMBOL and token.word != "."):
+            break
+        if token.kind not in (TokenKind.WORD, TokenKind.SYMBOL):
+            return ""
+        name += token.word
+        end = token.end
+    return name
 
 
 def literal_variables(sql: bytes, mode: LexerMode) -> list[UserVariable] | None:
@@ -40,7 +89,7 @@ def literal_variables(sql: bytes, mode: LexerMode) -> list[UserVariable] | None:
     found: list[UserVariable] = []
     for assignment in parse_assignments(tokens[1:]) or ():
         value = _literal(assignment.tokens, lexed.text)
-        if assignment.scope is not Scope.USER or value is None or not _NAME.fullmatch(assignment.name):
+        if assignment.scope is not Scope.USER or value is None or not is_plain_name(assignment.name):
             return None
         literal, is_text = value
         found.append(UserVariable(assignment.name, literal, is_text))
