@@ -14,7 +14,14 @@ pytestmark = pytest.mark.cluster
 SCRIPTS = Path(__file__).parent / "scripts"
 OPERATIONS = 30
 LIMIT_SECONDS = 120
-DBAPI_DRIVERS = ("pymysql", "mysqlclient", "mariadb-connector-python", "mysql-connector-python")
+DBAPI_DRIVERS = (
+    ("pymysql",),
+    ("mysqlclient",),
+    ("mysqlclient", "compress"),
+    ("mariadb-connector-python",),
+    ("mysql-connector-python",),
+    ("mysql-connector-python", "compress"),
+)
 
 # A client that asks for session tracking is also told the GTIDs of its writes, which a server does not do
 # unless it is configured so: docs/compatibility.md.
@@ -41,12 +48,13 @@ def assert_alike(direct: str, proxied: str) -> None:
     assert proxied.splitlines() == direct.splitlines()
 
 
-@pytest.mark.parametrize("driver", DBAPI_DRIVERS)
-def test_driver_runs_thirty_operations_alike(addresses: Addresses, driver: str) -> None:
+@pytest.mark.parametrize("driver", DBAPI_DRIVERS, ids=" ".join)
+def test_driver_runs_thirty_operations_alike(addresses: Addresses, driver: tuple[str, ...]) -> None:
     python = compat_environment.python_drivers()
+    name, *options = driver
 
     def script(address: Address) -> str:
-        return run([python, "-W", "ignore", SCRIPTS / "dbapi.py", driver, *address.arguments()])
+        return run([python, "-W", "ignore", SCRIPTS / "dbapi.py", name, *address.arguments(), *options])
 
     direct = script(addresses.direct)
     assert '"raised"' not in direct
@@ -62,13 +70,15 @@ def test_asyncmy_runs_thirty_operations_alike(addresses: Addresses) -> None:
     assert_alike(script(addresses.direct), script(addresses.proxied))
 
 
-def test_mysql2_runs_thirty_operations_alike(addresses: Addresses) -> None:
+@pytest.mark.parametrize("options", [[], ["compress"]], ids=["plain", "compressed"])
+def test_mysql2_runs_thirty_operations_alike(addresses: Addresses, options: list[str]) -> None:
     directory = compat_environment.node_directory()
     if directory is None:
         pytest.skip("npm is not installed: apt-get install npm")
 
     def script(address: Address) -> str:
-        said = run(["node", SCRIPTS / "mysql2_script.mjs", *address.arguments()], directory=directory)
+        command: list[str | Path] = ["node", SCRIPTS / "mysql2_script.mjs", *address.arguments(), *options]
+        said = run(command, directory=directory)
         return "\n".join(_without_gtids(line) for line in said.splitlines())
 
     assert_alike(script(addresses.direct), script(addresses.proxied))

@@ -8,6 +8,7 @@ import trio
 
 from wolfscale.mysql.errors import ConnectionLost
 from wolfscale.mysql.transport import PacketStream
+from wolfscale.proxy.client_compression import CompressedStream
 from wolfscale.proxy.errors import ProxyError
 from wolfscale.sockets import NonblockingStream, start_tls
 
@@ -66,6 +67,8 @@ async def secure(client: PacketStream, tls: ClientTls) -> None:
 def is_secure(client: PacketStream) -> bool:
     """Whether what passes between client and proxy is encrypted."""
     stream = client.stream
+    if isinstance(stream, CompressedStream):
+        stream = stream.inner
     if isinstance(stream, NonblockingStream):
         return stream.socket is not stream.plain_socket or isinstance(stream.socket, ssl.SSLSocket)
     return isinstance(stream, trio.SSLStream)

@@ -1,8 +1,8 @@
 """A client's log-in: answered by MariaDB itself, watched by the proxy.
 
 The greeting and all that follows is relayed between the client and a real server, so that accounts, hosts,
-locks and error numbers are MariaDB's own. TLS is between client and proxy. The proxy takes away what it
-cannot carry (compression), asks the server for session tracking, and keeps the proof: with the stored hash it
+locks and error numbers are MariaDB's own. TLS and compression are between client and proxy. The proxy takes
+away what it cannot carry, asks the server for session tracking, and keeps the proof: with the stored hash it
 gives SHA1(password), which opens the session's other connections.
 
 The server beside the node answers. Where the account's plugin proves one challenge only, the challenge has to
@@ -30,6 +30,7 @@ from wolfscale.mysql.results import build_error, parse_ok, rewrite_ok
 from wolfscale.mysql.transport import PacketStream
 from wolfscale.proxy.accounts import Account, Proof, Proven
 from wolfscale.proxy.backend import RECEIVE_BYTES, BackendConnection, Backends, Credentials
+from wolfscale.proxy.client_compression import begin_compression
 from wolfscale.proxy.client_tls import ClientTls, InsecureTransport, is_secure, secure
 from wolfscale.proxy.dialogue import (
     LeaderWanted,
@@ -61,7 +62,10 @@ NOT_RELAYED = int(
     | Capability.OPTIONAL_RESULTSET_METADATA
     | Capability.QUERY_ATTRIBUTES
 )
-"""Capabilities that change the bytes in ways that the proxy does not carry; not offered to clients."""
+"""Capabilities that change the bytes in ways that the proxy does not carry between client and server.
+
+Of these, clients are offered TLS and compression, which end at the proxy.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +162,8 @@ class _LogIn:
         self._server = _Server(packets, leader, term, greeting)
         offered = greeting.capabilities & ~NOT_RELAYED
         shown = greeting if session_id is None else replace(greeting, connection_id=session_id)
-        self._response = response = await _greet(client, shown, offered, tls)
+        self._response = response = await _greet(client, shown, offered | Capability.COMPRESS, tls)
+        self._compresses = bool(response.capabilities & Capability.COMPRESS)
         refuse_node_account(self._backends, response.user)
         self._shared = response.capabilities & (offered | Capability.MYSQL | Capability.CONNECT_WITH_DB)
         self._asked = _with_capabilities(response, self._shared | Capability.SESSION_TRACK)
@@ -227,6 +232,8 @@ class _LogIn:
             leader_only=leader_only(proven, proof, connection),
         )
         await self._client.write(rewrite_ok(ok, asked.capabilities, self._shared))
+        if self._compresses:
+            begin_compression(self._client)
         return LoggedIn(
             connection=connection,
             credentials=credentials,

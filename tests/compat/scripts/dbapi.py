@@ -1,7 +1,7 @@
 """Thirty operations with one DB-API driver, and what each gave, as a line of JSON.
 
-Run by the driver's own environment: `dbapi.py DRIVER HOST PORT USER PASSWORD DATABASE`. Knows nothing of
-WolfScale: what it prints must be the same through a proxy and from a server itself.
+Run by the driver's own environment: `dbapi.py DRIVER HOST PORT USER PASSWORD DATABASE [compress]`. Knows
+nothing of WolfScale: what it prints must be the same through a proxy and from a server itself.
 """
 
 import datetime
@@ -47,8 +47,11 @@ def plain(value: Any) -> Any:
 class Script:
     """One connection and the operations on it."""
 
-    def __init__(self, driver: str, host: str, port: int, user: str, password: str, database: str) -> None:
+    def __init__(
+        self, driver: str, host: str, port: int, user: str, password: str, database: str, *, compress: bool
+    ) -> None:
         self.driver = driver
+        self.compress = compress
         self.module = importlib.import_module(DRIVERS[driver])
         self.account = {"host": host, "port": port, "user": user, "password": password}
         self.database = database
@@ -57,6 +60,8 @@ class Script:
     def connect(self, **more: Any) -> Any:
         """A new connection to the database."""
         arguments = {**self.account, "database": self.database, **more}
+        if self.compress:
+            arguments["compress"] = True
         if self.driver in {"pymysql", "mysqlclient"}:
             arguments.setdefault("charset", "utf8mb4")
             arguments["local_infile"] = 1
@@ -311,8 +316,8 @@ class Script:
 
 def main() -> None:
     """Run every operation, each whatever became of the one before."""
-    driver, host, port, user, password, database = sys.argv[1:]
-    script = Script(driver, host, int(port), user, password, database)
+    driver, host, port, user, password, database, *options = sys.argv[1:]
+    script = Script(driver, host, int(port), user, password, database, compress="compress" in options)
     operations: list[tuple[str, Callable[[], Any]]] = [
         (name, getattr(script, name)) for name in sorted(dir(Script)) if name.startswith("op_")
     ]

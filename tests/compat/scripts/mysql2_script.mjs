@@ -1,12 +1,13 @@
 // Thirty operations with npm's mysql2, and what each gave, as a line of JSON.
-// node mysql2_script.mjs HOST PORT USER PASSWORD DATABASE, with mysql2 in a node_modules beside the working directory.
+// node mysql2_script.mjs HOST PORT USER PASSWORD DATABASE [compress], with mysql2 in a node_modules beside the working directory.
 import { createRequire } from 'node:module';
 import { Readable } from 'node:stream';
 
 const require = createRequire(process.cwd() + '/');
 const mysql = require('mysql2/promise');
-const [host, port, user, password, database] = process.argv.slice(2);
-const account = { host, port: Number(port), user, password, database, charset: 'utf8mb4' };
+const [host, port, user, password, database, option] = process.argv.slice(2);
+const compress = option === 'compress';
+const account = { host, port: Number(port), user, password, database, charset: 'utf8mb4', compress };
 const options = { ...account, multipleStatements: true, supportBigNumbers: true, dateStrings: true };
 
 let number = 0;
