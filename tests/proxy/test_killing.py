@@ -11,6 +11,8 @@ import trio
 from proxy_pair import Cluster, Pair, cluster, rows, shared_servers
 from pymysql.constants import CLIENT
 
+from wolfscale.proxy.connections import Bounds
+from wolfscale.proxy.kill_calls import KillCall
 from wolfscale.proxy.session_ids import first_id
 
 servers = shared_servers
@@ -254,3 +256,72 @@ async def test_kill_among_several_statements_is_refused(servers: Pair) -> None:
                 assert _error(connection, "SELECT 1; KILL 4") == 1235
 
         await proxy.run(use)
+
+
+async def _kill_while_waiting(proxy: Cluster, victim: Any, sql: str, kill: str) -> int:
+    """The error of a statement that is killed while it waits in the proxy."""
+    number = victim.thread_id()
+    waits = proxy.listener._sessions[number].connections.waits
+    outcome: list[int] = []
+    async with trio.open_nursery() as nursery:
+
+        async def run() -> None:
+            outcome.append(await proxy.run(_error, victim, sql))
+
+        nursery.start_soon(run)
+        with trio.fail_after(60):
+            while not waits.state.startswith("Waiting"):
+                await trio.sleep(0.005)
+        killed = await proxy.kill(KillCall(connection=kill == "KILL", by="app", id=number))
+        assert killed.done == 1
+    return outcome[0]
+
+
+@pytest.mark.parametrize(("kill", "errno"), [("KILL QUERY", 1317), ("KILL", 1927)])
+async def test_statement_that_waits_for_a_leader_is_killed_at_once(
+    servers: Pair, kill: str, errno: int
+) -> None:
+    bounds = Bounds(leader_seconds=600)
+    async with cluster(servers, bounds=bounds) as proxy, _clients(proxy, "app", "app") as (victim, other):
+        await proxy.run(rows, victim, "SET @kept = 1 + 1")
+        proxy.change(writable=False, leader=None)
+        assert await _kill_while_waiting(proxy, victim, "UPDATE t SET v = 'lost' WHERE id = 1", kill) == errno
+        assert proxy.interrupted == []
+        proxy.change(writable=True, leader="m", term=2)
+        if errno == 1317:
+            assert await proxy.run(rows, victim, "SELECT @kept, v FROM t WHERE id = 2") == [(2, "two")]
+        else:
+            assert await proxy.run(_error, victim, "SELECT 1") in (0, 2006, 2013)
+        assert await proxy.run(rows, other, "SELECT COUNT(*) FROM t WHERE v = 'lost'") == [(0,)]
+
+
+@pytest.mark.parametrize(("kill", "errno"), [("KILL QUERY", 1317), ("KILL", 1927)])
+async def test_read_that_waits_for_its_node_to_catch_up_is_killed_at_once(
+    servers: Pair, kill: str, errno: int
+) -> None:
+    bounds = Bounds(replica_seconds=600)
+    async with cluster(servers, bounds=bounds) as proxy, _clients(proxy, "app") as (victim,):
+        proxy.hold_applied = True
+        await proxy.run(rows, victim, "INSERT INTO t (v) VALUES ('killed')")
+        read = "SELECT COUNT(*) FROM t WHERE v = 'killed'"
+        assert await _kill_while_waiting(proxy, victim, read, kill) == errno
+        proxy.hold_applied = False
+        if errno == 1317:
+            assert await proxy.run(rows, victim, read) == [(1,)]
+        servers.primary.execute("DELETE FROM demo.t WHERE v = 'killed'")
+
+
+async def test_kill_statement_of_another_session_reaches_one_that_waits(servers: Pair) -> None:
+    """The killer needs a leader only for what it may not do to its own sessions."""
+    bounds = Bounds(leader_seconds=600)
+    async with cluster(servers, bounds=bounds) as proxy, _clients(proxy, "app", "app") as (victim, killer):
+        proxy.change(writable=False, leader=None)
+        waits = proxy.listener._sessions[victim.thread_id()].connections.waits
+        outcome = await _run_until(
+            proxy,
+            victim,
+            "DELETE FROM t WHERE id = 1",
+            lambda: waits.state == "Waiting for a leader",
+            lambda: rows(killer, f"KILL QUERY {victim.thread_id()}"),
+        )
+        assert outcome == 1317

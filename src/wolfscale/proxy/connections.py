@@ -20,6 +20,7 @@ from wolfscale.proxy.state import SessionState
 from wolfscale.proxy.statistics import Statistics
 from wolfscale.proxy.view import View
 
+from wolfscale.proxy.waits import Waits
 ER_BAD_DB = 1049
 ER_MUST_CHANGE_PASSWORD = 1820
 LOG_IN_REFUSED = frozenset({1044, 1045, 1130, 1698, 4151})
@@ -64,6 +65,7 @@ class Connections:
         writer: to the leader's of one term; None while there is none.
         killed: the session is being ended: what it runs must not be begun again elsewhere.
         backends: where the servers are.
+        waits: what the session waits for.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Connections:
         self.killed = False
         self.backends = backends
         self._refused_locally = False
+        self.waits = Waits()
         self._state = state
         self._facts = facts
         self._bounds = bounds
@@ -135,7 +138,7 @@ class Connections:
         until = trio.current_time() + self._bounds.open_seconds
         while (view := backends.views.current).database_ready:
             try:
-                with trio.fail_at(until):
+                with self.waits.interruptible("Connecting to the local server"), trio.fail_at(until):
                     stream = await backends.open_local(self.credentials.proxy_header)
                     self.reader = await log_in(stream, self.credentials, leader=False, term=view.term)
                 return self.reader
@@ -172,7 +175,8 @@ class Connections:
         if not self.credentials.reopens:
             raise LogInNotRepeatable
         try:
-            return await self._open_leader(rollback=rollback)
+            with self.waits.interruptible("Waiting for a leader"):
+                return await self._open_leader(rollback=rollback)
         except ServerError as error:
             if error.errno not in LOG_IN_REFUSED:
                 raise

@@ -86,6 +86,13 @@ class ConnectionKilled(ProxyError):
         super().__init__(1927, "70100", "Connection was killed", fatal=True)
 
 
+class QueryInterrupted(ProxyError):
+    """Somebody has killed the statement."""
+
+    def __init__(self) -> None:
+        super().__init__(1317, "70100", "Query execution was interrupted")
+
+
 class BackendUnavailable(ProxyError):
     """No MariaDB could be reached for the session."""
 

@@ -37,6 +37,9 @@ ER_NO_SUCH_TABLE = 1146
 ER_READ_ONLY_SERVER = 1290
 ER_NO_MAJORITY = 1105
 
+WAITS_FOR_MAJORITY = "Waiting for a majority to hold the commit"
+CONFIRMATION = "Waiting for a majority to confirm what is committed"
+
 _STATE_CHANGED = int(Status.SESSION_STATE_CHANGED)
 _RESULTS = frozenset(
     {Command.QUERY, Command.STMT_EXECUTE, Command.STMT_BULK_EXECUTE, Command.STMT_FETCH, Command.PROCESS_INFO}
@@ -255,7 +258,8 @@ class Executor:
             ProxyError: nobody confirms it.
         """
         try:
-            self.consistency.on_position(await self._backends.read_position())
+            with self.connections.waits.interruptible(CONFIRMATION):
+                self.consistency.on_position(await self._backends.read_position())
         except ControlLost as error:
             raise ProxyError(
                 ER_NO_MAJORITY,
@@ -277,7 +281,8 @@ class Executor:
             return views.current.applied_sequence >= consistency.required
 
         if not has_applied():
-            with trio.move_on_after(self.bounds.replica_seconds):
+            waiting = self.connections.waits.interruptible("Waiting for the local server to catch up")
+            with waiting, trio.move_on_after(self.bounds.replica_seconds):
                 await views.changes.wait_until(lambda: has_applied() or not views.current.database_ready)
         return has_applied()
 
@@ -297,6 +302,11 @@ class Executor:
     async def ask_leader(self, query: bytes) -> list[tuple[bytes | None, ...]]:
         """Run a query of the proxy's own on the session's leader connection.
 
+        if self.views.current.elsewhere:
+            # What the server showed that was read from before, only a majority knows for sure.
+            waiting = self.connections.waits.interruptible(CONFIRMATION)
+            with waiting, trio.move_on_after(self.bounds.replica_seconds), contextlib.suppress(ControlLost):
+                return await self._backends.read_position()
         Raises:
             ProxyError: as `Connections.leader`.
             ServerError: the query fails.
@@ -336,7 +346,8 @@ class Executor:
             if done:
                 return
             # The leader is about to stop being one: nothing was executed, so the next one may.
-            with trio.move_on_at(retry_until) as scope:
+            waiting = self.connections.waits.interruptible("Waiting for a leader")
+            with waiting, trio.move_on_at(retry_until) as scope:
                 await self.views.changes.wait_until(
                     lambda seen=term: self.views.current.term != seen or not self.views.current.writable  # type: ignore[misc]
                 )
@@ -380,10 +391,12 @@ class Executor:
             return await self._send(writer, statement, request, payload, sql, may_decline=may_decline)
         number = writer.connection_id
         try:
-            await self._backends.intent_begin(number)
+            with self.connections.waits.named("Writing the intent mark"):
+                await self._backends.intent_begin(number)
         except ControlLost as error:
             raise ProxyError(
                 ER_READ_ONLY_SERVER,
+        self.connections.waits.check()
                 "HY000",
                 f"The cluster is not ready for this statement, which was not executed ({error}): try again",
             ) from error
@@ -588,9 +601,10 @@ class Executor:
 
     async def _wait_committed(self, sequence: int, term: int, *, sent: bool) -> None:
         views = self.views
-        await views.changes.wait_until(
-            lambda: views.is_committed(sequence, term) or views.current.term != term
-        )
+        with self.connections.waits.named(WAITS_FOR_MAJORITY):
+            await views.changes.wait_until(
+                lambda: views.is_committed(sequence, term) or views.current.term != term
+            )
         if views.is_committed(sequence, term):
             return
         self._statistics.outcomes_unknown += 1

@@ -1,7 +1,8 @@
 """Ending what a session runs, or the session itself, from outside of its task.
 
 The MariaDB that runs the statement is asked by its node, with the node's account. A statement that commits is
-not interrupted, since MariaDB would commit it without a majority: its end is waited for.
+not interrupted, since MariaDB would commit it without a majority: its end is waited for. What waits in the
+proxy (`waits`) is given up at once.
 """
 
 import contextlib
@@ -24,10 +25,12 @@ class Interruption:
 
     Attributes:
         scope: what the session's task does; cancelled, the session ends.
+        ended: the session's task does nothing more.
     """
 
     def __init__(self, connections: Connections, backends: Backends) -> None:
         self.scope = trio.CancelScope()
+        self.ended = trio.Event()
         self._connections = connections
         self._backends = backends
 
@@ -41,11 +44,18 @@ class Interruption:
 
     async def interrupt(self) -> bool:
         """Interrupt the statement, if there is one; false: it has not ended within the bound."""
+        if self._connections.waits.interrupt():
+            return True
         return await self._interrupt(connection=False)
 
     async def end(self) -> bool:
         """End the session; false: its statement has not ended within the bound, and it goes on."""
         self._connections.killed = True
+        if self._connections.waits.end():
+            with trio.move_on_after(LAST_WORD_SECONDS):
+                await self.ended.wait()
+            self.scope.cancel()
+            return True
         done = await self._interrupt(connection=True)
         self._connections.killed = done
         if done:

@@ -9,7 +9,7 @@ import msgspec
 
 from wolfscale.mysql.errors import ServerError
 from wolfscale.proxy.backend import Backends
-from wolfscale.proxy.errors import ConnectionKilled, ControlLost, ProxyError
+from wolfscale.proxy.errors import ConnectionKilled, ControlLost, ProxyError, QueryInterrupted
 from wolfscale.proxy.execution import Executor
 from wolfscale.proxy.kill_calls import KillCall, Killed
 from wolfscale.proxy.kill_statement import Kill, parse_kill
@@ -20,7 +20,6 @@ ER_NO_SUCH_THREAD = 1094
 ER_KILL_DENIED = 1095
 ER_UNKNOWN_ERROR = 1105
 ER_ACCESS_DENIED = 1227
-ER_QUERY_INTERRUPTED = 1317
 ER_NO_SUCH_QUERY = 1957
 
 
@@ -78,7 +77,7 @@ class Killing:
     def _end_itself(self, *, connection: bool) -> None:
         if connection:
             raise ConnectionKilled
-        raise ProxyError(ER_QUERY_INTERRUPTED, "70100", "Query execution was interrupted")
+        raise QueryInterrupted
 
     async def _kill_on_leader(self, kill: Kill, leader_id: int, number: int) -> None:
         writer = self._executor.connections.writer

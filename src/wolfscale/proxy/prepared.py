@@ -255,7 +255,8 @@ class PreparedStatements:
             ProxyError: there are none now.
         """
         assert prepared.ids is not None
-        ids = await take_ids(self._backends, prepared.ids.count)
+        with self._executor.connections.waits.interruptible("Waiting for ids"):
+            ids = await take_ids(self._backends, prepared.ids.count)
         await self._forget(prepared)
         prepared.sql = prepared.ids.fill(ids)
         prepared.handle = self._next_handle()

@@ -151,6 +151,7 @@ class Session:
         except (ConnectionLost, ClientGone, PartlySent, LogInRefused):
             pass
         finally:
+            self.interruption.ended.set()
             with trio.CancelScope(shield=True):
                 await self.connections.aclose()
 
@@ -244,6 +245,7 @@ class Session:
         await self._client.write(build_ok(Ok(status=self._executor.status), self._capabilities))
 
     async def _on_command(self, payload: bytes) -> None:
+        self.connections.waits.begin_command()
         if not payload:
             raise RemoteProtocolError("a command without a byte")
         match payload[0]:
@@ -309,7 +311,8 @@ class Session:
             payload = payload[:1] + sql
         if mentions_ids(sql):
             memory = executor.memory
-            sql = await with_ids(sql, memory.mode, memory.character_set, self._backends)
+            with self.connections.waits.interruptible("Waiting for ids"):
+                sql = await with_ids(sql, memory.mode, memory.character_set, self._backends)
             payload = payload[:1] + sql
         if len(sql) > MAX_TEXT_BYTES:
             statement = self._classify_long(sql)
