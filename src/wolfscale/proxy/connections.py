@@ -19,8 +19,8 @@ from wolfscale.proxy.router import SessionFacts
 from wolfscale.proxy.state import SessionState
 from wolfscale.proxy.statistics import Statistics
 from wolfscale.proxy.view import View
-
 from wolfscale.proxy.waits import Waits
+
 ER_BAD_DB = 1049
 ER_MUST_CHANGE_PASSWORD = 1820
 LOG_IN_REFUSED = frozenset({1044, 1045, 1130, 1698, 4151})
@@ -64,8 +64,8 @@ class Connections:
         reader: to the local MariaDB, read-only; None while there is none.
         writer: to the leader's of one term; None while there is none.
         killed: the session is being ended: what it runs must not be begun again elsewhere.
-        backends: where the servers are.
         waits: what the session waits for.
+        backends: where the servers are.
     """
 
     def __init__(
@@ -83,9 +83,9 @@ class Connections:
         self.writer = first if first.leader else None
         self.credentials = credentials
         self.killed = False
+        self.waits = Waits()
         self.backends = backends
         self._refused_locally = False
-        self.waits = Waits()
         self._state = state
         self._facts = facts
         self._bounds = bounds

@@ -297,16 +297,16 @@ class Executor:
             ):
                 position = await writer.value("SELECT @@GLOBAL.gtid_binlog_pos") or b""
                 return max(sequence_of(item) for item in position.decode().split(","))
-        return self.views.current.committed_sequence
-
-    async def ask_leader(self, query: bytes) -> list[tuple[bytes | None, ...]]:
-        """Run a query of the proxy's own on the session's leader connection.
-
         if self.views.current.elsewhere:
             # What the server showed that was read from before, only a majority knows for sure.
             waiting = self.connections.waits.interruptible(CONFIRMATION)
             with waiting, trio.move_on_after(self.bounds.replica_seconds), contextlib.suppress(ControlLost):
                 return await self._backends.read_position()
+        return self.views.current.committed_sequence
+
+    async def ask_leader(self, query: bytes) -> list[tuple[bytes | None, ...]]:
+        """Run a query of the proxy's own on the session's leader connection.
+
         Raises:
             ProxyError: as `Connections.leader`.
             ServerError: the query fails.
@@ -390,13 +390,13 @@ class Executor:
         if not statement.intent:
             return await self._send(writer, statement, request, payload, sql, may_decline=may_decline)
         number = writer.connection_id
+        self.connections.waits.check()
         try:
             with self.connections.waits.named("Writing the intent mark"):
                 await self._backends.intent_begin(number)
         except ControlLost as error:
             raise ProxyError(
                 ER_READ_ONLY_SERVER,
-        self.connections.waits.check()
                 "HY000",
                 f"The cluster is not ready for this statement, which was not executed ({error}): try again",
             ) from error
@@ -560,6 +560,8 @@ class Executor:
         gtid = tracker.gtid
         if error is None or statement.effects & Effect.PERHAPS_TEMPORARY_TABLES:
             await self.memory.on_statement(writer, statement, sql)
+        else:
+            self.memory.on_failed(writer, statement)
         if statement.sets_globals and (error is None or not statement.one_result):
             await self._spread_globals(writer, statement, sent=sent)
         if gtid is None and statement.may_write and status & _STATE_CHANGED and error is None:
@@ -569,8 +571,6 @@ class Executor:
             self.consistency.on_leader_read(self.views.current.committed_sequence)
             return
         writer.last_gtid = gtid
-        else:
-            self.memory.on_failed(writer, statement)
         sequence = sequence_of(gtid)
         if not self.views.is_committed(sequence, writer.term):
             await self._wait_committed(sequence, writer.term, sent=sent)
