@@ -201,6 +201,29 @@ async def test_follower_that_is_killed_under_reads_is_no_error_and_is_used_again
         await _until_used(proxy, cluster.node(victim).name)
 
 
+async def test_session_that_only_writes_outlives_its_follower_and_then_the_leader(
+    cluster: ClusterUnderTest,
+) -> None:
+    old, (victim, _) = await _prepared(cluster)
+    async with standalone_proxy(cluster) as proxy:
+        clients = await proxy.clients(2)
+        assert cluster.node(victim).name in await _places(clients)
+        for client in clients:
+            await _run(rows, client, "UPDATE spread SET number = number + 1 WHERE id = 1")
+        cluster.kill(victim, Part.BOTH)
+        cluster.launch(victim)
+        await cluster.wait_serving()
+        cluster.kill(old, Part.BOTH)
+        await cluster.wait_successor(old)
+        for client in clients:
+            await _run(rows, client, "UPDATE spread SET number = number + 1 WHERE id = 1")
+        assert await _run(rows, clients[0], "SELECT number FROM spread WHERE id = 1") == [(5,)]
+        cluster.launch(old)
+        await cluster.wait_serving()
+        for client in clients:
+            client.close()
+
+
 async def test_follower_that_hangs_under_reads_is_no_error(cluster: ClusterUnderTest) -> None:
     victim = (await _prepared(cluster))[1][0]
     async with standalone_proxy(cluster) as proxy:

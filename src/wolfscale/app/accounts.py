@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
-from wolfscale.app.cluster_backends import ClusterBackends
+from wolfscale.app.followed_cluster import FollowedCluster
 from wolfscale.app.identity import certificate_files, node_account
 from wolfscale.config import Config, find_secret, parse_address
 from wolfscale.errors import WolfScaleError
@@ -106,7 +106,7 @@ async def _on_leader(config: Config, work: Callable[[Connection], Awaitable[Sequ
     account = node_account(config, secret)
     files = certificate_files(config)
     dialer = Dialer(Credentials.from_files(files)) if files else Dialer.from_secret(secret, NAME)
-    cluster = ClusterBackends(dialer, (_own_address(config), *config.cluster.peers))
+    cluster = FollowedCluster(dialer, (_own_address(config), *config.cluster.peers))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(cluster.watch)
         leader = await _leader(cluster)
@@ -126,7 +126,7 @@ async def _on_leader(config: Config, work: Callable[[Connection], Awaitable[Sequ
         nursery.cancel_scope.cancel()
 
 
-async def _leader(cluster: ClusterBackends) -> str:
+async def _leader(cluster: FollowedCluster) -> str:
     with trio.move_on_after(WAIT_SECONDS):
         while True:
             view = cluster.views.current

@@ -4,14 +4,16 @@ It follows all nodes of the cluster, which it learns from those that it is given
 cluster's secret.
 """
 
+import functools
 import signal
 
 import trio
 
 from wolfscale import logs
 from wolfscale.app.client_tls import client_tls, prepare
-from wolfscale.app.cluster_backends import ClusterBackends, SessionBackends
+from wolfscale.app.followed_cluster import FollowedCluster
 from wolfscale.app.identity import certificate_files
+from wolfscale.app.session_backends import SessionBackends, session_backends
 from wolfscale.app.tls_settings import tls_options
 from wolfscale.app.workers import bind_clients
 from wolfscale.config import Config, find_secret
@@ -20,7 +22,7 @@ from wolfscale.node.tls import Credentials
 from wolfscale.proxy.connections import Bounds
 from wolfscale.proxy.consistency import Level
 from wolfscale.proxy.listener import Listener
-from wolfscale.proxy.read_choice import Limits
+from wolfscale.proxy.read_choice import DELAY_SECONDS, Limits
 
 log = logs.logger(__name__)
 
@@ -51,9 +53,8 @@ async def _run(config: Config, listen: str, peers: tuple[str, ...]) -> int:
         max_lag=config.proxy.max_lag,
     )
     # A read waits so long before the leader answers it: after that another follower is the better one.
-    cluster = ClusterBackends(
-        dialer, peers, Limits(transactions=bounds.max_lag, seconds=bounds.replica_seconds)
-    )
+    seconds = max(DELAY_SECONDS, bounds.replica_seconds)
+    cluster = FollowedCluster(dialer, peers, Limits(transactions=bounds.max_lag, seconds=seconds))
     tls = tls_options(config, node=NAME, listen=listen)
     if tls is not None:
         prepare(tls, secret, None)
@@ -62,7 +63,7 @@ async def _run(config: Config, listen: str, peers: tuple[str, ...]) -> int:
         bounds=bounds,
         max_sessions=config.proxy.max_connections,
         tls=client_tls(tls, secret),
-        of_session=cluster.session,
+        of_session=functools.partial(session_backends, cluster),
     )
     cluster.handler = proxy.answer
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:

@@ -27,14 +27,15 @@ def command(
         typer.Option(
             "--peer",
             metavar="HOST:PORT",
-            help="A node's peer address; may be given several times. Default: the configuration's peers.",
+            help="A node's peer address; may be given several times. Default: the configuration's peers. "
+            "All members are used, as these tell them.",
         ),
     ] = None,
     config: ConfigOption = None,
     log_format: LogFormatOption = logs.LogFormat.TEXT,
     log_level: LogLevelOption = LogLevel.INFO,
 ) -> None:
-    """Run a proxy alone: it holds no data and sends everything on to the cluster's nodes."""
+    """Run a proxy alone: it holds no data; reads go to the followers, everything else to the leader."""
     for option, addresses in (("--listen", [listen] if listen else []), ("--peer", peer or [])):
         for address in addresses:
             try:

@@ -1,5 +1,6 @@
 """A session's two connections: the local one for reads, and the leader's, opened when it is first needed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import trio
@@ -66,6 +67,7 @@ class Connections:
         killed: the session is being ended: what it runs must not be begun again elsewhere.
         waits: what the session waits for.
         backends: where the servers are.
+        on_moved: called when reads go to another server from now on.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Connections:
         self.killed = False
         self.waits = Waits()
         self.backends = backends
+        self.on_moved: Callable[[], None] = lambda: None
         self._refused_locally = False
         self._state = state
         self._facts = facts
@@ -111,8 +114,16 @@ class Connections:
     async def choose(self) -> None:
         """Have another server chosen for reads if the present one does not serve them any more."""
         if not self._facts.local_transaction and self.backends.choose():
-            await self._drop_reader()
             self._refused_locally = False
+            self.on_moved()
+            await self._drop_reader()
+
+    def avoid(self) -> bool:
+        """Have another server chosen for reads since the present one has failed; false: there is none."""
+        if not self.backends.avoid():
+            return False
+        self.on_moved()
+        return True
 
     async def local(self) -> BackendConnection | None:
         """The connection for a local read; None if there is none, or if this node leads."""
@@ -144,7 +155,7 @@ class Connections:
                 return self.reader
             except (OSError, trio.TooSlowError, ConnectionLost, ServerError, RemoteProtocolError) as error:
                 self._statistics.local_failures += 1
-                if trio.current_time() < until and backends.avoid():
+                if trio.current_time() < until and self.avoid():
                     continue
                 self._refused_locally = isinstance(error, ServerError) and error.errno in LOG_IN_REFUSED
                 return None

@@ -142,11 +142,16 @@ class Executor:
         self.memory = SessionMemory(state, facts, first)
         self.variable_reads = VariableReads(self)
         self._local_transactions = LocalTransactions(self)
+        connections.on_moved = self._on_moved
 
     @property
     def views(self) -> Views:
         """What the cluster looks like, and the server for the session's reads."""
         return self._backends.views
+
+    def _on_moved(self) -> None:
+        """Another server is read from: it must have applied at least what the former one showed."""
+        self.consistency.on_leader_read(self.views.current.committed_sequence)
 
     @property
     def status(self) -> int:
@@ -247,7 +252,7 @@ class Executor:
                 return False
             self._statistics.local_failures += 1
             # The leader runs it, if there is one; a statement that kills servers is not tried on all of them.
-            if self.views.current.writable or not self._backends.avoid():
+            if self.views.current.writable or not self.connections.avoid():
                 return False
         return False
 

@@ -12,6 +12,9 @@ import msgspec
 
 from wolfscale.proxy.view import View
 
+DELAY_SECONDS = 2.0
+"""Servers that are busy are behind by less."""
+
 
 class Delay:
     """How long a server has been without something that was committed.
@@ -49,11 +52,11 @@ class Limits:
 
     Attributes:
         transactions: so many; 0: any number.
-        seconds: what was committed so long ago it must have applied.
+        seconds: what was committed so long ago it should have applied, if others have.
     """
 
     transactions: int = 0
-    seconds: float = 5.0
+    seconds: float = DELAY_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +68,12 @@ class Candidate:
         readable: it serves, and is no learner.
         applied_sequence: what its MariaDB has applied.
         delay_seconds: see `Delay.seconds`.
-        sessions: how many of this proxy's sessions read there.
     """
 
     node: str
     readable: bool
     applied_sequence: int
     delay_seconds: float
-    sessions: int
 
 
 def best_informed(views: Iterable[View], present: View | None = None) -> View | None:
@@ -100,20 +101,20 @@ def committed(base: View, views: Iterable[View]) -> int:
 def readers(base: View, candidates: Sequence[Candidate], limits: Limits) -> frozenset[str]:
     """The ids of the nodes that sessions may read from now.
 
-    Followers that keep up. The leader is none of them, since what the proxy sends to it needs no second
-    connection. While nobody leads, any server that serves is better than none.
+    Followers that keep up, or if none does, all that are not too many transactions behind: the leader answers
+    the reads that must have seen more. The leader is none of them, since what the proxy sends to it needs no
+    second connection. While nobody leads, any server that serves is better than none.
     """
     readable = [candidate for candidate in candidates if candidate.readable]
-    kept_up = frozenset(
-        candidate.node
+    followers = [
+        candidate
         for candidate in readable
         if not (base.writable and candidate.node == base.leader)
-        and candidate.delay_seconds <= limits.seconds
         and not 0 < limits.transactions < base.committed_sequence - candidate.applied_sequence
-    )
-    if kept_up or base.writable:
-        return kept_up
-    return frozenset(candidate.node for candidate in readable)
+    ]
+    kept_up = [candidate for candidate in followers if candidate.delay_seconds <= limits.seconds]
+    found = kept_up or followers or ([] if base.writable else readable)
+    return frozenset(candidate.node for candidate in found)
 
 
 _T = TypeVar("_T")
