@@ -22,6 +22,11 @@ SETUP = (
     "CREATE OR REPLACE TABLE demo.spread (id INT PRIMARY KEY, number INT NOT NULL)",
     "INSERT INTO demo.spread VALUES (1, 1)",
 )
+LONG_READ = (
+    "WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 80) "
+    "SELECT 1, COUNT(*) FROM n AS a, n AS b, n AS c"
+)
+"""Takes some hundredths of a second."""
 _T = TypeVar("_T")
 
 
@@ -64,7 +69,8 @@ async def _until_used(proxy: StandaloneProxy, name: str) -> None:
 class Readers:
     """Threads that read without a pause, each in one session that it never opens again."""
 
-    def __init__(self, clients: list[Client]) -> None:
+    def __init__(self, clients: list[Client], sql: str) -> None:
+        self._sql = sql
         self._stop = threading.Event()
         self.counts = [0] * len(clients)
         self.errors: list[str] = []
@@ -78,7 +84,8 @@ class Readers:
     def _read(self, number: int, client: Client) -> None:
         try:
             while not self._stop.is_set():
-                assert rows(client, "SELECT id FROM spread WHERE id = 1") == [(1,)]
+                [(id, *_)] = rows(client, self._sql)
+                assert id == 1
                 self.counts[number] += 1
         except Exception as error:
             self.errors.append(f"session {number} after {self.counts[number]} reads: {error!r}")
@@ -99,8 +106,10 @@ class Readers:
 
 
 @asynccontextmanager
-async def _reading(clients: list[Client]) -> AsyncIterator[Readers]:
-    readers = Readers(clients)
+async def _reading(
+    clients: list[Client], sql: str = "SELECT id FROM spread WHERE id = 1"
+) -> AsyncIterator[Readers]:
+    readers = Readers(clients, sql)
     try:
         yield readers
     finally:
@@ -199,6 +208,22 @@ async def test_follower_that_is_killed_under_reads_is_no_error_and_is_used_again
         for client in clients:
             client.close()
         await _until_used(proxy, cluster.node(victim).name)
+
+
+async def test_follower_that_is_stopped_in_good_order_under_reads_is_no_error(
+    cluster: ClusterUnderTest,
+) -> None:
+    victim = (await _prepared(cluster))[1][0]
+    async with standalone_proxy(cluster) as proxy:
+        clients = await proxy.clients(6)
+        async with _reading(clients, LONG_READ) as readers:
+            await readers.go_on(10)
+            assert await cluster.terminate(victim) == 0
+            await readers.go_on(10)
+        cluster.launch(victim)
+        await cluster.wait_serving()
+        for client in clients:
+            client.close()
 
 
 async def test_session_that_only_writes_outlives_its_follower_and_then_the_leader(
