@@ -19,12 +19,17 @@ from wolfscale.proxy.own_statements import (
     ShowStatus,
     is_like,
 )
+from wolfscale.proxy.process_list import node_name
 from wolfscale.proxy.router import Target, route
 from wolfscale.proxy.statement import Kind, Statement
 from wolfscale.proxy.statistics import Statistics
 
 ER_UNKNOWN_ERROR = 1105
-SESSION_COLUMNS = ("Id", "User", "Host", "Db", "Command", "Runs_on", "Connected_seconds", "Leader_id")
+SESSION_COLUMNS = (
+    *("Id", "User", "Host", "Db", "Command", "Time", "State", "Info"),
+    *("Runs_on", "Connected_seconds", "Leader_id"),
+)
+"""Those of SHOW PROCESSLIST first, then what only the proxy knows."""
 Rows = tuple[Sequence[str], list[Sequence[str]]]
 """Column names, and rows of as many values."""
 
@@ -123,7 +128,7 @@ class OwnAnswers:
     def _here(self) -> str:
         """The node that the session reads at, as its client may call it."""
         view = self._backends.views.current
-        return _name(view.node) if view.elsewhere else "this node"
+        return node_name(view.node) if view.elsewhere else "this node"
 
     def _local_or_not(self, reason: str) -> tuple[str, str]:
         view, here = self._backends.views.current, self._here
@@ -148,8 +153,8 @@ class OwnAnswers:
     def _status(self) -> list[Sequence[str]]:
         view, consistency = self._backends.views.current, self._executor.consistency
         facts = {
-            "Wolfscale_node": _name(view.node),
-            "Wolfscale_leader": _name(view.leader or ""),
+            "Wolfscale_node": node_name(view.node),
+            "Wolfscale_leader": node_name(view.leader or ""),
             "Wolfscale_leads": "ON" if view.is_leader else "OFF",
             "Wolfscale_writable": "ON" if view.writable else "OFF",
             "Wolfscale_term": view.term,
@@ -162,11 +167,6 @@ class OwnAnswers:
         }
         counters = {f"Wolfscale_{name}": value for name, value in self._statistics.as_dict().items()}
         return [(name, str(value)) for name, value in (facts | counters).items()]
-
-
-def _name(id: str) -> str:
-    """A node's name: its id without what makes that unique."""
-    return id.rpartition(".")[0] or id
 
 
 async def _table(

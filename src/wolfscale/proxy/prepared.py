@@ -261,6 +261,11 @@ class PreparedStatements:
         prepared.sql = prepared.ids.fill(ids)
         prepared.handle = self._next_handle()
 
+    def text_of(self, payload: bytes) -> bytes:
+        """The text of the statement that a command names, b"" if there is none."""
+        prepared = self._statements.get(statement_id(payload)) if len(payload) >= _BULK_HEAD_BYTES else None
+        return prepared.sql if prepared is not None else b""
+
     def find(self, number: bytes) -> Prepared | None:
         """The statement that the client knows by this id, as it stands in a command.
 

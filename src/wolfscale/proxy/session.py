@@ -11,6 +11,7 @@ from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerEr
 from wolfscale.mysql.proxy_protocol import client_address
 from wolfscale.mysql.results import Column, Ok, build_error, build_ok, build_text_result
 from wolfscale.mysql.transport import PacketStream
+from wolfscale.proxy.activity import Activity
 from wolfscale.proxy.backend import Backends
 from wolfscale.proxy.change_user import relay_change_user
 from wolfscale.proxy.classify import MAX_TEXT_BYTES, Classifier
@@ -27,7 +28,7 @@ from wolfscale.proxy.kill_calls import KillCall
 from wolfscale.proxy.killing import Killing
 from wolfscale.proxy.known import SYSTEM_SCHEMAS
 from wolfscale.proxy.lexer import tokenize
-from wolfscale.proxy.own_answers import OwnAnswers
+from wolfscale.proxy.own_answers import SESSION_COLUMNS, OwnAnswers
 from wolfscale.proxy.own_statements import Choose, Hint, mentions_own, own_statement
 from wolfscale.proxy.prepared import ER_UNSUPPORTED_PS, PreparedStatements
 from wolfscale.proxy.refused import ER_NOT_SUPPORTED_YET, NESTED_GLOBAL, NESTED_KILL
@@ -126,6 +127,12 @@ class Session:
             bounds=bounds,
         )
         self.interruption = Interruption(self.connections, backends)
+        self._activity = Activity(
+            interruption=self.interruption,
+            waits=self.connections.waits,
+            shortcut=self._shortcut,
+            prepared=self._prepared,
+        )
         self._killing = Killing(executor=self._executor, backends=backends, session_id=id)
         self._lane: Lane | None = None
         if engine is not None and isinstance(client.stream, NonblockingStream):
@@ -161,6 +168,7 @@ class Session:
                 payload = await self._next_command()
                 if payload[:1] == b"\x01":
                     return
+                self._activity.begin(payload)
                 await self._on_command(payload)
                 await self._executor.variable_reads.after_command()
             except ProxyError as error:
@@ -169,6 +177,7 @@ class Session:
                     return
             except ServerError as error:
                 await self._answer_error(error.errno, error.sqlstate, error.message)
+            self._activity.end()
 
     @property
     def user(self) -> str:
@@ -198,17 +207,18 @@ class Session:
 
     def described(self) -> dict[str, str]:
         """A row of SHOW WOLFSCALE SESSIONS."""
-        running, leader_id = self.interruption.running_on, self._leader_id
-        return {
+        leader_id = self._leader_id
+        activity = self._activity.columns(self._backends.views.current)
+        row = {
             "Id": str(self.id),
             "User": self.user,
             "Host": client_address(self.connections.credentials.proxy_header),
             "Db": self._state.schema.decode("utf-8", "replace"),
-            "Command": "Sleep" if running is None else "Query",
-            "Runs_on": "" if running is None else "leader" if running.leader else "this node",
+            **activity,
             "Connected_seconds": str(int(trio.current_time() - self._began)),
             "Leader_id": "" if leader_id is None else str(leader_id),
         }
+        return {name: row[name] for name in SESSION_COLUMNS}
 
     async def _next_command(self) -> bytes:
         """The next command that is this task's; the engine carries those before it.

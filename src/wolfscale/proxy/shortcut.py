@@ -7,6 +7,7 @@ there, pings. Everything else is the task's: then the shortcut says so, and has 
 """
 
 from enum import Enum, auto
+from time import monotonic
 
 from wolfscale.mysql.constants import Capability, Command, Status
 from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerError
@@ -76,9 +77,11 @@ class Shortcut:
         data: what is to be passed on.
         sent: whether any of the response was passed on before.
         rewriter: takes session tracking out of that response; None where nothing needs taking out.
+        since: when the newest command began, or ended if it has, by the monotonic clock.
     """
 
     __slots__ = (
+        "_asked",
         "_begins",
         "_capabilities",
         "_classifier",
@@ -105,6 +108,7 @@ class Shortcut:
         "data",
         "rewriter",
         "sent",
+        "since",
         "statement",
     )
 
@@ -145,6 +149,13 @@ class Shortcut:
         self.data: bytes | bytearray = b""
         self.sent = False
         self.rewriter: Rewriter | None = None
+        self.since = 0.0
+        self._asked: bytes = b""
+
+    @property
+    def text(self) -> bytes:
+        """The text of the command that is under way."""
+        return self._asked[5:] if self.command == _QUERY else self._asked
 
     def look_again(self) -> None:
         """Something may have changed beside the shortcut: the session's task has run, a connection broke."""
@@ -197,6 +208,9 @@ class Shortcut:
             if executed is None:
                 return SLOW
             data = executed
+            self._asked = prepared.sql
+        else:
+            self._asked = data
         self.data = data
         self._begins = beginning(statement, data[4:]) if code == _QUERY else None
         self.begin(code, statement, connection)
@@ -204,6 +218,7 @@ class Shortcut:
 
     def begin(self, code: int, statement: Statement, connection: BackendConnection) -> None:
         """A command is sent: its response is followed from now on."""
+        self.since = monotonic()
         self.command = code
         self.statement = statement
         self.connection = connection
@@ -302,6 +317,8 @@ class Shortcut:
 
     def _done(self) -> Verdict:
         self._statistics.relayed_statements += 1
+        self.since = monotonic()
+        self._asked = b""
         if self._rewrites and self.rewriter is None and is_lone_ok(self.data):
             assert self.connection is not None
             data = self.data
