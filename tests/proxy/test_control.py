@@ -1,5 +1,6 @@
 """Both ends of the control stream against each other, over memory streams."""
 
+import functools
 from typing import Any
 
 import msgspec
@@ -45,6 +46,33 @@ async def test_views_are_pushed_at_once_and_newest_wins() -> None:
         for sequence in range(100):
             node.views.update(msgspec.structs.replace(node.views.current, committed_sequence=sequence))
         await client.views.changes.wait_until(lambda: client.views.current.committed_sequence == 99)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.autojump
+async def test_views_that_change_during_a_pause_are_pushed_as_one() -> None:
+    node = _Node()
+    proxy_end, node_end = trio.testing.memory_stream_pair()
+    seen: list[int] = []
+
+    async def note(client: ControlClient) -> None:
+        while True:
+            await client.views.changes.wait()
+            seen.append(client.views.current.committed_sequence)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(
+            functools.partial(serve_control, pause_seconds=1.0), node_end, node.views, node.handle
+        )
+        client = ControlClient(proxy_end)
+        await nursery.start(client.run)
+        nursery.start_soon(note, client)
+        for sequence in range(1, 51):
+            node.views.update(msgspec.structs.replace(node.views.current, committed_sequence=sequence))
+            await trio.sleep(0.1)
+        await trio.sleep(2.0)
+        assert seen[-1] == 50
+        assert len(seen) <= 6
         nursery.cancel_scope.cancel()
 
 

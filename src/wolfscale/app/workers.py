@@ -40,6 +40,8 @@ BACKLOG = 1024
 RESTART_SECONDS = 0.5
 REMOTE = -1
 """Stands for the number of a worker that is none of this node's."""
+REMOTE_PAUSE_SECONDS = 0.001
+"""A proxy elsewhere follows all nodes, and a commit is news of each: under load several are told at once."""
 
 
 def bind_clients(address: str) -> socket.socket:
@@ -204,9 +206,16 @@ class Workers:
         place = next((place for place in range(WORKERS) if place not in self._places), WORKERS - 1)
         self._places.add(place)
         publisher = self._publisher
-        views = publisher.remote_views if number == REMOTE else publisher.views
+        remote = number == REMOTE
         try:
-            await serve_control(stream, views, handle, place=place, callers=self._sessions.workers)
+            await serve_control(
+                stream,
+                publisher.remote_views if remote else publisher.views,
+                handle,
+                place=place,
+                callers=self._sessions.workers,
+                pause_seconds=REMOTE_PAUSE_SECONDS if remote else 0.0,
+            )
         except* ControlLost as group:
             log.debug("the control stream of a worker ended", worker=number, reason=str(group.exceptions[0]))
         finally:

@@ -298,6 +298,7 @@ async def serve_control(
     *,
     place: int = 0,
     callers: set[Caller] | None = None,
+    pause_seconds: float = 0.0,
 ) -> None:
     """The node's end: push views and answer requests until the worker is gone.
 
@@ -308,6 +309,7 @@ async def serve_control(
             anything else is a bug and ends the node.
         place: the worker's among those that follow the node.
         callers: what asks the worker is in there while it lives.
+        pause_seconds: after each view, before the next one; what changes meanwhile is told in one.
 
     Raises:
         ControlLost: the worker sent what is no message, or the stream broke.
@@ -322,6 +324,8 @@ async def serve_control(
             if views.current != sent:
                 sent = views.current
                 await frames.send(PushedView(sent, place))
+                if pause_seconds:
+                    await trio.sleep(pause_seconds)
             else:
                 await views.changes.wait()
 
