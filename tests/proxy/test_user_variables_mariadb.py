@@ -10,6 +10,11 @@ from proxy_pair import PASSWORD, Pair, cluster, rows, shared_servers
 from pymysql.constants import CLIENT
 from raw_client import raw_client
 
+from wolfscale.mysql.constants import Command
+from wolfscale.mysql.errors import ConnectionLost
+from wolfscale.proxy.variable_reads import VariableReads
+from wolfscale.proxy.variable_values import list_query
+
 servers = shared_servers
 pytestmark = pytest.mark.mariadb
 
@@ -52,6 +57,7 @@ def _prepare(pair: Pair) -> None:
         "CREATE OR REPLACE PROCEDURE assigns(OUT x INT) BEGIN SET @inside = 'in\u00e9'; SET x = 5; END",
         "CREATE OR REPLACE PROCEDURE assigns_and_warns() BEGIN SET @a = 'warned'; "
         "SIGNAL SQLSTATE '01000' SET MESSAGE_TEXT = 'careful'; END",
+        "CREATE OR REPLACE PROCEDURE does_nothing() SELECT 1",
         "CREATE OR REPLACE TABLE loaded (i INT)",
     )
     pair.catch_up()
@@ -365,3 +371,78 @@ async def test_several_statements_in_one_text(servers: Pair) -> None:
         proxy.change(term=2)
         assert await proxy.run(rows, connection, "SELECT @a, @b, @c FOR UPDATE") == [(1, "x", 3)]
         connection.close()
+
+
+async def test_leader_that_is_lost_before_the_values_are_read_ends_the_session(
+    servers: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(*arguments: Any) -> None:
+        raise ConnectionLost("gone")
+
+    async with cluster(servers) as proxy:
+        connection = await proxy.run(proxy.connect)
+        monkeypatch.setattr(VariableReads, "_read_from", lost)
+        await proxy.run(rows, connection, "SET @a = 1 + 1")
+        proxy.change(term=2)
+        await proxy.run(_expect, connection, "SELECT @a FOR UPDATE", 1927)
+        connection._force_close()
+
+
+async def test_server_without_the_list_loses_only_sessions_with_variables(
+    servers: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = list_query().replace(b"USER_VARIABLES", b"NO_SUCH_TABLE")
+    monkeypatch.setattr("wolfscale.proxy.variable_reads.list_query", lambda: query)
+    async with cluster(servers) as proxy:
+        plain, assigning = await proxy.run(proxy.connect), await proxy.run(proxy.connect)
+        await proxy.run(rows, assigning, "SET @a = 1")
+        for connection in (plain, assigning):
+            await proxy.run(rows, connection, "CALL does_nothing()")
+        proxy.change(term=2)
+        assert await proxy.run(rows, plain, "SELECT 1 FOR UPDATE") == [(1,)]
+        await proxy.run(_expect, assigning, "SELECT 1 FOR UPDATE", 1927)
+        plain.close()
+        assigning._force_close()
+
+
+async def test_list_does_not_clear_warnings_and_comes_when_they_were_asked_for(servers: Pair) -> None:
+    async with cluster(servers) as proxy:
+        connection = await proxy.run(proxy.connect)
+        await proxy.run(rows, connection, "CALL assigns_and_warns()")
+        for _ in range(2):
+            assert len(await proxy.run(rows, connection, "SHOW WARNINGS")) == 1
+        await proxy.run(rows, connection, "UPDATE t SET v = 'one' WHERE id = 1")
+        proxy.change(term=2)
+        assert await proxy.run(rows, connection, "SELECT @a FOR UPDATE") == [("warned",)]
+        connection.close()
+
+
+async def test_bounds_of_the_session_do_not_stop_the_list(servers: Pair) -> None:
+    async with cluster(servers) as proxy:
+        connection = await proxy.run(proxy.connect)
+        await proxy.run(rows, connection, "SET max_join_size = 1, sql_big_selects = 0, sql_select_limit = 0")
+        await proxy.run(rows, connection, "CALL assigns(@a)")
+        proxy.change(term=2)
+        assert await proxy.run(rows, connection, "SELECT @a LIMIT 1 FOR UPDATE") == [(5,)]
+        connection.close()
+
+
+async def test_locks_that_are_given_back_leave_variables_to_be_restored(servers: Pair) -> None:
+    async with cluster(servers) as proxy:
+        connection = await proxy.run(proxy.connect)
+        for statement in ("LOCK TABLES t READ", "SET @a = 1 + 1", "UNLOCK TABLES"):
+            await proxy.run(rows, connection, statement)
+        proxy.change(term=2)
+        assert await proxy.run(rows, connection, "SELECT @a FOR UPDATE") == [(2,)]
+        connection.close()
+
+
+async def test_reset_and_another_user_have_no_variables(servers: Pair) -> None:
+    async with cluster(servers) as proxy, raw_client(proxy) as client:
+        await client.query("SET @a = 'text', @b = 1 + 1")
+        await client.command(bytes((Command.RESET_CONNECTION,)))
+        proxy.change(term=2)
+        assert (await client.query("SELECT @a FOR UPDATE"))[2] == b"\xfb"
+        await client.query("SET @a = 1 + 1")
+        proxy.change(term=3)
+        assert (await client.query("SELECT @a FOR UPDATE"))[2] == b"\x012"

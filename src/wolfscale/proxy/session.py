@@ -1,6 +1,7 @@
 """One client's session: its commands, one after the other, each answered before the next is read."""
 
 import contextlib
+from dataclasses import replace
 
 import trio
 
@@ -312,8 +313,11 @@ class Session:
 
     async def _run_query(self, payload: bytes, sql: bytes) -> None:
         executor = self._executor
+        has_counts = False
         if executor.variable_reads.is_active:
-            sql = await executor.variable_reads.before(sql)
+            counted = await executor.variable_reads.before(sql)
+            has_counts = counted is not sql
+            sql = counted
             payload = payload[:1] + sql
         numbered = self._with_id(sql)
         if numbered is not sql:
@@ -330,6 +334,9 @@ class Session:
             statement = self._classifier.classify(
                 sql, executor.memory.mode, character_set=executor.memory.character_set
             )
+        if has_counts and statement.kind is Kind.READ:
+            # Its place is behind the statement that it asks about, without a wait for another server.
+            statement = replace(statement, kind=Kind.OTHER)
         if statement.refusal is not None:
             self._statistics.refused_statements += 1
             raise statement.refusal.error()

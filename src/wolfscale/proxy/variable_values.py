@@ -42,9 +42,11 @@ def values_query(names: Sequence[str]) -> bytes:
 
 def list_query() -> bytes:
     """Ask for the same two numbers, in a first row without a name, and for the names of all variables."""
+    # The session's own bounds are for its own statements.
     return (
-        f"SELECT NULL,{_COUNTS} UNION ALL SELECT CAST(VARIABLE_NAME AS BINARY),0,0 "
-        f"FROM information_schema.USER_VARIABLES LIMIT {MAX_VARIABLES + 2}"
+        f"SET STATEMENT sql_big_selects=1,max_statement_time=0 FOR SELECT NULL,{_COUNTS} UNION ALL "
+        "SELECT CAST(VARIABLE_NAME AS BINARY),0,0 FROM information_schema.USER_VARIABLES "
+        f"LIMIT {MAX_VARIABLES + 2}"
     ).encode()
 
 
