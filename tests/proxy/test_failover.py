@@ -157,6 +157,28 @@ async def test_first_write_of_a_transaction_that_a_demoted_leader_refuses_runs_o
         connection.close()
 
 
+async def test_transaction_that_a_demoted_leader_refuses_in_its_middle_is_lost(servers: Pair) -> None:
+    """The client is told what it may do about it, and its session goes on with the next transaction."""
+    servers.primary.execute(
+        f"CREATE OR REPLACE USER plain@'%' IDENTIFIED BY '{PASSWORD}'", "GRANT ALL ON demo.* TO plain@'%'"
+    )
+    servers.catch_up()
+    async with cluster(servers) as proxy:
+        connection = await proxy.run(functools.partial(proxy.connect, user="plain"))
+        # The second time the relay engine carries it.
+        for turn in range(2):
+            await proxy.run(rows, connection, "BEGIN")
+            await proxy.run(rows, connection, "UPDATE t SET v = 'lost' WHERE id = 1")
+            servers.primary.execute("SET GLOBAL read_only = 1")
+            try:
+                await proxy.run(_expect, connection, "UPDATE t SET v = 'lost' WHERE id = 2", 1213)
+            finally:
+                servers.primary.execute("SET GLOBAL read_only = 0")
+            assert proxy.listener.statistics.transactions_lost == turn + 1
+            assert await proxy.run(rows, connection, "SELECT COUNT(*) FROM t WHERE v = 'lost'") == [(0,)]
+        connection.close()
+
+
 async def test_session_whose_leader_changes_while_it_waits_is_told_what_was_lost(
     servers: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:

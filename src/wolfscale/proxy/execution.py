@@ -18,7 +18,7 @@ from wolfscale.mysql.transport import PacketStream
 from wolfscale.proxy.backend import BackendConnection, Backends
 from wolfscale.proxy.connections import ER_MUST_CHANGE_PASSWORD, Bounds, Connections
 from wolfscale.proxy.consistency import Level, SessionConsistency, sequence_of
-from wolfscale.proxy.errors import ControlLost, NoLeader, OutcomeUnknown, ProxyError
+from wolfscale.proxy.errors import ControlLost, NoLeader, OutcomeUnknown, ProxyError, TransactionLost
 from wolfscale.proxy.global_variables import is_default, variable_name
 from wolfscale.proxy.local_transactions import LocalTransactions
 from wolfscale.proxy.memory import SessionMemory
@@ -507,8 +507,15 @@ class Executor:
         """Do what a response asks for, and send its end; false when it declined."""
         tracker, command = connection.tracker, request.command
         error = tracker.error
-        if error is not None and may_decline and not sent and self._is_declined(connection, error):
-            return False
+        if error is not None and not sent:
+            if may_decline and self._is_declined(connection, error):
+                return False
+            if self.facts.in_transaction and _is_demoted(connection, error):
+                # The old leader did not wait for its end. Only from its beginning can it run on another.
+                self.facts.in_transaction = False
+                await self.connections.drop_writer()
+                self._statistics.transactions_lost += 1
+                raise TransactionLost
         if connection.leader:
             self._statistics.leader_statements += 1
             if command != Command.STMT_PREPARE:
@@ -531,9 +538,7 @@ class Executor:
 
     def _is_declined(self, connection: BackendConnection, error: ServerError) -> bool:
         if connection.leader:
-            # A leader's MariaDB that is read-only is being demoted. A user's own read-only transaction
-            # gives 1792, and is nobody's business.
-            return error.errno == ER_READ_ONLY_SERVER and "read-only" in error.message
+            return _is_demoted(connection, error)
         if error.errno == ER_MUST_CHANGE_PASSWORD:
             # MariaDB leaves a session there until it has changed the password itself, which is not here.
             connection.sandboxed = True
@@ -637,3 +642,11 @@ class Executor:
             self.facts.in_transaction = await writer.value("SELECT @@in_transaction") == b"1"
         except (ConnectionLost, ServerError):
             writer.closed = True
+
+
+def _is_demoted(connection: BackendConnection, error: ServerError) -> bool:
+    """Whether a leader refused a statement since it is about to stop being one.
+
+    A user's own read-only transaction gives 1792, and is nobody's business.
+    """
+    return connection.leader and error.errno == ER_READ_ONLY_SERVER and "read-only" in error.message

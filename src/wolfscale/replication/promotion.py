@@ -26,8 +26,8 @@ asks more often sees transactions that have long ended."""
 OPEN_TRANSACTIONS_SECONDS = 5.0
 """How long a planned hand-over lets open transactions end by themselves."""
 ANNOUNCED_SECONDS = 0.25
-"""How long ago the end must have been announced before idle sessions are ended: a proxy that has not heard
-of it yet could send a statement into one, and never learn what became of it."""
+"""How long ago the end must have been announced before open transactions are counted and idle sessions end:
+a proxy that has not heard of it could begin one, or send a statement and never learn what became of it."""
 STATEMENT_SECONDS = 1.0
 """How long a statement that runs when writes are stopped may still take."""
 LOCK_WAIT_TIMEOUT_ERROR = 1205
@@ -89,14 +89,14 @@ async def drain(database: Database, capture: Capture) -> Gtid | None:
     Raises:
         ServerError: MariaDB refused a step.
     """
-    announced = trio.current_time()
+    # Proxies that have heard of the end begin nothing new here, so that open transactions can only get fewer.
+    await trio.sleep(ANNOUNCED_SECONDS)
     with trio.move_on_after(OPEN_TRANSACTIONS_SECONDS):
         while await database.sessions.open_transactions():
             await trio.sleep(OPEN_TRANSACTIONS_RETRY_SECONDS)
     # Events may belong to accounts that read_only does not stop.
     await database.events.set_scheduler(False)
     await _stop_writes(database)
-    await trio.sleep_until(announced + ANNOUNCED_SECONDS)
     await _end_present_sessions(database)
     while True:
         written = await database.binlog_position()
