@@ -291,6 +291,46 @@ async def test_leader_that_is_killed_is_no_error_for_reads_nor_for_the_next_writ
             client.close()
 
 
+async def test_reads_go_on_at_the_last_follower_while_no_majority_is_there(cluster: ClusterUnderTest) -> None:
+    leader, (follower, last) = await _prepared(cluster)
+    async with standalone_proxy(cluster) as proxy:
+        clients = await proxy.clients(4)
+        await _run(rows, clients[0], "UPDATE spread SET number = 7 WHERE id = 1")
+        await cluster.wait_level()
+        cluster.kill_together([leader, follower])
+        with trio.fail_after(PATIENCE):
+            while await _places(clients) != {cluster.node(last).name: 4}:
+                await trio.sleep(POLL_SECONDS)
+        for client in clients:
+            assert await _run(rows, client, "SELECT number FROM spread WHERE id = 1") == [(7,)]
+        for number in (leader, follower):
+            cluster.launch(number)
+        await cluster.wait_serving()
+        await _run(rows, clients[0], "UPDATE spread SET number = 8 WHERE id = 1")
+        for client in clients:
+            client.close()
+
+
+async def test_reads_are_the_leaders_and_the_engines_where_it_is_alone() -> None:
+    alone = ClusterUnderTest(1)
+    try:
+        await alone.start()
+        await alone.on_writable(SETUP)
+        async with standalone_proxy(alone) as proxy:
+            client = await _run(proxy.connect)
+            assert await _run(reads_at, client) == "leader"
+            assert await _run(status, client, "leads") == "ON"
+            relayed = int(await _run(status, client, "relayed_statements"))
+            for _ in range(100):
+                assert await _run(rows, client, "SELECT number FROM spread WHERE id = 1") == [(1,)]
+            assert int(await _run(status, client, "relayed_statements")) - relayed >= 90
+            assert await _run(status, client, "local_statements") == "0"
+            client.close()
+    finally:
+        await alone.stop()
+        alone.remove_files()
+
+
 async def test_follower_that_falls_behind_loses_its_sessions(cluster: ClusterUnderTest) -> None:
     _, (victim, other) = await _prepared(cluster)
     async with standalone_proxy(cluster, read_wait_ms=1000) as proxy:
