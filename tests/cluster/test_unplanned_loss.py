@@ -20,8 +20,12 @@ SETUP = (
     "CREATE OR REPLACE TABLE demo.lost (id INT PRIMARY KEY, note VARCHAR(20))",
     "INSERT INTO demo.lost VALUES (1, 'one'), (2, 'two')",
     "CREATE DATABASE IF NOT EXISTS other",
+    "CREATE OR REPLACE PROCEDURE demo.counts() SET @c = 41 + 1",
 )
-STATE = "SELECT DATABASE(), @@time_zone, @@character_set_client, @@sql_mode, @a FROM demo.lost WHERE id = 1"
+STATE = (
+    "SELECT DATABASE(), @@time_zone, @@character_set_client, @@sql_mode, @a, @b, @c "
+    "FROM demo.lost WHERE id = 1"
+)
 
 
 def _rows(connection: Client, sql: str) -> list[tuple[Any, ...]]:
@@ -35,6 +39,8 @@ def _keeps_state(connection: Client) -> list[tuple[Any, ...]]:
         "SET NAMES latin1",
         "SET time_zone = '+05:00', sql_mode = 'ANSI_QUOTES'",
         "SET @a = 'kept'",
+        "SELECT note INTO @b FROM lost WHERE id = 2",
+        "CALL counts()",
         "UPDATE lost SET note = 'one' WHERE id = 1",
     ):
         _rows(connection, sql)
@@ -64,7 +70,7 @@ async def test_killed_leader_is_no_error_for_who_had_nothing_under_way(cluster: 
     run = trio.to_thread.run_sync
     idle, reader, transaction, writer = [await run(cluster.clients.connect, near) for _ in range(4)]
     before = await run(_keeps_state, idle)
-    assert before == [("demo", "+05:00", "latin1", "ANSI_QUOTES", "kept")]
+    assert before == [("demo", "+05:00", "latin1", "ANSI_QUOTES", "kept", "two", 42)]
     await run(_begin, transaction)
     prepared = await Connection.connect(
         user=ACCOUNT,

@@ -325,3 +325,28 @@ async def test_kill_statement_of_another_session_reaches_one_that_waits(servers:
             lambda: rows(killer, f"KILL QUERY {victim.thread_id()}"),
         )
         assert outcome == 1317
+
+
+async def test_statement_killed_while_its_intent_mark_is_written_is_not_sent(
+    servers: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = trio.Event(), trio.Event()
+
+    async def slow(self: Cluster, connection_id: int) -> None:
+        self.intents.append(("begin", connection_id))
+        begun.set()
+        await go_on.wait()
+
+    monkeypatch.setattr(Cluster, "intent_begin", slow)
+    async with cluster(servers) as proxy, _clients(proxy, "app", "app") as (victim, killer):
+        async with trio.open_nursery() as nursery:
+
+            async def create() -> None:
+                assert await proxy.run(_error, victim, "CREATE TABLE never_made (a INT)") == 1317
+
+            nursery.start_soon(create)
+            await begun.wait()
+            await proxy.run(rows, killer, f"KILL QUERY {victim.thread_id()}")
+            go_on.set()
+        assert [what for what, _ in proxy.intents] == ["begin", "end"]
+        assert await proxy.run(rows, victim, "SHOW TABLES LIKE 'never_made'") == []

@@ -437,7 +437,7 @@ async def test_locks_that_are_given_back_leave_variables_to_be_restored(servers:
         connection.close()
 
 
-async def test_reset_and_another_user_have_no_variables(servers: Pair) -> None:
+async def test_session_that_was_reset_has_no_variables(servers: Pair) -> None:
     async with cluster(servers) as proxy, raw_client(proxy) as client:
         await client.query("SET @a = 'text', @b = 1 + 1")
         await client.command(bytes((Command.RESET_CONNECTION,)))

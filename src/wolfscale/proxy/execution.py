@@ -405,7 +405,7 @@ class Executor:
                 "HY000",
                 f"The cluster is not ready for this statement, which was not executed ({error}): try again",
             ) from error
-        finished = False
+        finished = True
         try:
             done = await self._send(writer, statement, request, payload, sql, may_decline=may_decline)
             finished = True
