@@ -106,7 +106,7 @@ async def _on_leader(config: Config, work: Callable[[Connection], Awaitable[Sequ
     account = node_account(config, secret)
     files = certificate_files(config)
     dialer = Dialer(Credentials.from_files(files)) if files else Dialer.from_secret(secret, NAME)
-    cluster = FollowedCluster(dialer, (_own_address(config), *config.cluster.peers))
+    cluster = FollowedCluster(dialer, (_own_address(config), *config.cluster.peers), quiet=True)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(cluster.watch)
         leader = await _leader(cluster)

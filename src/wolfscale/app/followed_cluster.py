@@ -89,9 +89,12 @@ class FollowedCluster:
         dialer: proves the secret.
         peers: addresses of nodes; all members are followed as soon as one of these tells them.
         limits: how far a server may be behind and be read from.
+        quiet: nodes that cannot be followed are no news to whoever needs the leader only.
     """
 
-    def __init__(self, dialer: Dialer, peers: Sequence[str], limits: Limits | None = None) -> None:
+    def __init__(
+        self, dialer: Dialer, peers: Sequence[str], limits: Limits | None = None, *, quiet: bool = False
+    ) -> None:
         self.views = Views()
         """Who leads, as of the node that knows it best."""
         self.handler: Handler | None = None
@@ -99,6 +102,7 @@ class FollowedCluster:
         self.dialer = dialer
         self._peers = tuple(peers)
         self._limits = limits or Limits()
+        self._quiet = quiet
         self._nodes: dict[str, FollowedNode] = {}
         """By their ids."""
         self._left: set[FollowedNode] = set()
@@ -138,7 +142,7 @@ class FollowedCluster:
                         log.info("a node takes no proxies", through=address, reason=str(group.exceptions[0]))
                 except* (NodeError, ControlLost, OSError) as group:
                     reason = str(group.exceptions[0])
-                    if times := failures.times(reason):
+                    if (times := failures.times(reason)) and not self._quiet:
                         log.warning("cannot follow a node", through=address, reason=reason, times=times)
                 lasted = trio.current_time() - began > LONGEST_RETRY_SECONDS
                 seconds = RETRY_SECONDS if lasted else min(2 * seconds, LONGEST_RETRY_SECONDS)
