@@ -407,6 +407,8 @@ class Executor:
             ) from error
         finished = True
         try:
+            self.connections.waits.check()
+            finished = False
             done = await self._send(writer, statement, request, payload, sql, may_decline=may_decline)
             finished = True
             return done
