@@ -14,7 +14,11 @@ from cluster_clients import Client
 from cluster_proxy import StandaloneProxy, reads_at, rows, standalone_proxy, status
 from cluster_under_test import PATIENCE, POLL_SECONDS, ClusterUnderTest
 
+from wolfscale.demo.accounts import ACCOUNT, DATABASE, PASSWORD
 from wolfscale.demo.cluster import Part
+from wolfscale.demo.plan import LOOPBACK
+from wolfscale.mysql.client import Connection
+from wolfscale.mysql.prepared_client import execute
 
 pytestmark = pytest.mark.cluster
 
@@ -224,6 +228,53 @@ async def test_follower_that_is_stopped_in_good_order_under_reads_is_no_error(
         await cluster.wait_serving()
         for client in clients:
             client.close()
+
+
+async def test_prepared_reads_go_on_at_another_follower(cluster: ClusterUnderTest) -> None:
+    _, followers = await _prepared(cluster)
+    by_name = {cluster.node(number).name: number for number in followers}
+    async with standalone_proxy(cluster) as proxy:
+        client = await Connection.connect(
+            user=ACCOUNT, password=PASSWORD, host=LOOPBACK, port=proxy.port, database=DATABASE
+        )
+        async with client:
+            sql, expected = "SELECT number FROM spread WHERE id = ?", ((1,),)
+            for _ in range(3):
+                assert tuple((await execute(client, sql, (1,))).rows) == expected
+            place = await client.value("WOLFSCALE EXPLAIN SELECT 1")
+            assert place is not None
+            victim = by_name.pop(place)
+            cluster.kill(victim, Part.BOTH)
+            for _ in range(3):
+                assert tuple((await execute(client, sql, (1,))).rows) == expected
+            [other] = by_name
+            assert await client.value("WOLFSCALE EXPLAIN SELECT 1") == other
+        cluster.launch(victim)
+        await cluster.wait_serving()
+
+
+async def test_account_that_must_use_tls_reads_at_a_follower_too(cluster: ClusterUnderTest) -> None:
+    _, followers = await _prepared(cluster)
+    await cluster.on_writable(
+        [
+            "CREATE OR REPLACE USER encrypted@'%' IDENTIFIED BY 'secret word' REQUIRE SSL",
+            "GRANT SELECT, UPDATE ON demo.* TO encrypted@'%'",
+        ]
+    )
+    await cluster.wait_level()
+    async with standalone_proxy(cluster) as proxy:
+        connect = functools.partial(proxy.connect, user="encrypted", password="secret word")
+        client = await _run(functools.partial(connect, ssl={"check_hostname": False, "verify_mode": "none"}))
+        assert await _run(reads_at, client) in {cluster.node(number).name for number in followers}
+        local = int(await _run(status, client, "local_statements"))
+        await _run(rows, client, "UPDATE spread SET number = 2 WHERE id = 1")
+        for _ in range(20):
+            assert await _run(rows, client, "SELECT number FROM spread WHERE id = 1") == [(2,)]
+        assert int(await _run(status, client, "local_statements")) - local >= 15
+        client.close()
+        with pytest.raises(pymysql.err.OperationalError) as refused:
+            await _run(functools.partial(connect, ssl_disabled=True))
+        assert refused.value.args[0] == 1045
 
 
 async def test_session_that_only_writes_outlives_its_follower_and_then_the_leader(
