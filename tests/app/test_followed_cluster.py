@@ -1,5 +1,6 @@
 """A proxy without a MariaDB follows nodes that are streams in memory, and its sessions choose among them."""
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,9 +10,10 @@ import pytest
 import trio
 import trio.testing
 
+from wolfscale import logs
 from wolfscale.app.followed_cluster import FollowedCluster
 from wolfscale.app.session_backends import SessionBackends, session_backends
-from wolfscale.node.errors import Unreachable
+from wolfscale.node.errors import StreamRefused, Unreachable
 from wolfscale.proxy.control import Caller, serve_control
 from wolfscale.proxy.errors import ControlLost
 from wolfscale.proxy.kill_calls import KillCall, Killed
@@ -30,6 +32,7 @@ class Node:
         self.callers: set[Caller] = set()
         self.streams: list[trio.abc.Stream] = []
         self.up = True
+        self.refuses = False
         self.answers = True
         self.asked: list[str] = []
 
@@ -74,6 +77,8 @@ class Network:
         node = self.nodes.get(name)
         if node is None or not node.up:
             raise Unreachable(address, "nobody there")
+        if node.refuses:
+            raise StreamRefused(address, "this node takes no streams of kind 'watch'")
         ours, theirs = trio.testing.memory_stream_pair()
         node.streams.append(theirs)
         self._nursery.start_soon(self._serve, node, theirs)
@@ -269,6 +274,22 @@ async def test_node_that_is_removed_is_followed_no_more() -> None:
         network.change(peers=("a:7400", "c:7400"))
         await until(cluster, lambda: chosen(cluster, 2) == {"c"})
         await until(cluster, lambda: not network["b"].callers)
+
+
+@pytest.mark.autojump
+async def test_witness_is_passed_over_and_no_warning() -> None:
+    events: list[tuple[int, str]] = []
+    async with followed() as (cluster, network):
+        network["c"].refuses = True
+        with logs.subscription(lambda event: events.append((event.level, event.text))):
+            for stream in network["c"].streams:
+                await trio.aclose_forcefully(stream)
+            await until(cluster, lambda: chosen(cluster, 2) == {"b"})
+            await trio.sleep(30.0)
+            assert chosen(cluster, 2) == {"b"}
+    told = [event for event in events if event != (logging.WARNING, "cannot follow a node")]
+    assert told == [(logging.INFO, "a node takes no proxies")]
+    assert len(events) == 2, "that it was lost, before"
 
 
 async def test_sessions_are_shown_and_killed_through_one_node_only() -> None:
