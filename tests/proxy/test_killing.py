@@ -350,3 +350,23 @@ async def test_statement_killed_while_its_intent_mark_is_written_is_not_sent(
             go_on.set()
         assert [what for what, _ in proxy.intents] == ["begin", "end"]
         assert await proxy.run(rows, victim, "SHOW TABLES LIKE 'never_made'") == []
+
+
+async def test_others_are_shown_and_killed_while_there_is_no_leader(servers: Pair) -> None:
+    bounds = Bounds(leader_seconds=600)
+    async with (
+        cluster(servers, bounds=bounds) as proxy,
+        _clients(proxy, "nopassword", "app", "nopassword") as (victim, killer, nobody),
+    ):
+        proxy.change(writable=False, leader=None)
+        waits = proxy.listener._sessions[victim.thread_id()].connections.waits
+
+        def kill() -> None:
+            shown = {row[0]: row[6] for row in rows(killer, "SHOW WOLFSCALE SESSIONS")}
+            assert shown[str(victim.thread_id())] == "Waiting for a leader"
+            assert len(rows(nobody, "SHOW WOLFSCALE SESSIONS")) == 2
+            assert _error(nobody, f"KILL {killer.thread_id()}") == 1095
+            rows(killer, f"KILL QUERY {victim.thread_id()}")
+
+        outcome = await _run_until(proxy, victim, "DO 1", lambda: waits.state == "Waiting for a leader", kill)
+        assert outcome == 1317

@@ -446,3 +446,18 @@ async def test_session_that_was_reset_has_no_variables(servers: Pair) -> None:
         await client.query("SET @a = 1 + 1")
         proxy.change(term=3)
         assert (await client.query("SELECT @a FOR UPDATE"))[2] == b"\x012"
+
+
+async def test_variables_are_read_and_told_in_any_sql_mode(servers: Pair) -> None:
+    async with cluster(servers) as proxy:
+        connection = await proxy.run(proxy.connect)
+        for mode in ("ORACLE", "ANSI,NO_BACKSLASH_ESCAPES", "EMPTY_STRING_IS_NULL", "TRADITIONAL"):
+            await proxy.run(rows, connection, f"SET sql_mode = '{mode}'")
+            await proxy.run(
+                rows, connection, "SET @a = 7 - 5, @b = CONCAT('x', '\\\\'), @c = 1.5 * 2, @d = LEFT('x', 0)"
+            )
+            ask = "SELECT @a, @b, @c, @d FROM dual FOR UPDATE"
+            before = await proxy.run(rows, connection, ask)
+            proxy.change(term=proxy.views.current.term + 1)
+            assert await proxy.run(rows, connection, ask) == before, mode
+        connection.close()

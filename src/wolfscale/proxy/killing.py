@@ -7,7 +7,8 @@ that commits is not interrupted but waited for.
 
 import msgspec
 
-from wolfscale.mysql.errors import ServerError
+from wolfscale.mysql.constants import Command
+from wolfscale.mysql.errors import ConnectionLost, ServerError
 from wolfscale.proxy.backend import Backends
 from wolfscale.proxy.errors import ConnectionKilled, ControlLost, ProxyError, QueryInterrupted
 from wolfscale.proxy.execution import Executor
@@ -157,7 +158,7 @@ async def may_kill_others(executor: Executor) -> bool:
     MariaDB looks at the privilege before it looks at the value, which no variable of this one's type takes.
 
     Raises:
-        ProxyError: no leader can be asked.
+        ProxyError: no server can be asked.
     """
     return await _error_of(executor, b"SET GLOBAL slow_launch_time = 'x'") != ER_ACCESS_DENIED
 
@@ -166,17 +167,30 @@ async def may_see_others(executor: Executor) -> bool:
     """Whether the client has the privilege PROCESS, without which this table is empty.
 
     Raises:
-        ProxyError: no leader can be asked.
+        ProxyError: no server can be asked.
     """
     try:
-        return bool(await executor.ask_leader(b"SELECT 1 FROM information_schema.INNODB_CMP LIMIT 1"))
+        return bool(await _ask(executor, b"SELECT 1 FROM information_schema.INNODB_CMP LIMIT 1"))
     except ServerError:
         return False
 
 
 async def _error_of(executor: Executor, query: bytes) -> int:
     try:
-        await executor.ask_leader(query)
+        await _ask(executor, query)
     except ServerError as error:
         return error.errno
     return 0
+
+
+async def _ask(executor: Executor, query: bytes) -> list[tuple[bytes | None, ...]]:
+    """Ask the server beside the node if it can be: accounts are the same there, and it needs no leader."""
+    connections = executor.connections
+    reader = await connections.local()
+    if reader is not None:
+        try:
+            await connections.bring_up_to_date(reader)
+            return await reader.run((bytes((Command.QUERY,)) + query,))
+        except ConnectionLost:
+            await connections.drop(reader)
+    return await executor.ask_leader(query)
