@@ -2,18 +2,20 @@
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
 import trio
 from proxy_pair import PASSWORD
-from raw_client import MODERN_CLIENT, RawClient
+from raw_client import MODERN_CLIENT, RawClient, execution
 
 from wolfscale.demo.processes import resident_bytes
+from wolfscale.mysql.buffer import lenenc_int
 from wolfscale.mysql.client import Connection
-from wolfscale.mysql.constants import Command
+from wolfscale.mysql.constants import MAX_PACKET_PAYLOAD, Capability, ColumnType, Command
+from wolfscale.mysql.framing import header
 from wolfscale.testing.mariadb import ScratchMariaDB
 
 pytestmark = pytest.mark.mariadb
@@ -31,7 +33,13 @@ SMALL = "SELECT {}"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ScratchMariaDB]:
-    arguments = (f"--max-connections={SESSIONS + 200}", "--back-log=1000", "--thread-stack=192K")
+    arguments = (
+        f"--max-connections={SESSIONS + 200}",
+        "--back-log=1000",
+        "--thread-stack=192K",
+        "--max-allowed-packet=1G",
+        "--local-infile=1",
+    )
     with ScratchMariaDB(arguments=arguments) as started:
         started.execute(f"CREATE USER app@'%' IDENTIFIED BY '{PASSWORD}'", "GRANT ALL ON *.* TO app@'%'")
         started.execute("CREATE DATABASE demo")
@@ -59,7 +67,7 @@ async def client_of(port: int) -> RawClient:
             host="127.0.0.1",
             port=port,
             database="demo",
-            capabilities=MODERN_CLIENT,
+            capabilities=int(MODERN_CLIENT | Capability.LOCAL_FILES),
         )
     )
 
@@ -126,3 +134,93 @@ async def test_two_gibibytes_go_through_in_bounded_memory_beside_small_reads(ser
                         most = max(most, resident_bytes(process) - before)
             assert reads > 100
             assert most < MOST_GROWTH, f"{most / MEBIBYTE:.1f} MiB more than before"
+
+
+class Uploader:
+    """Sends commands without having them in memory, and looks at the proxy's memory all the time."""
+
+    def __init__(self, client: RawClient, grown: Callable[[], int]) -> None:
+        self.client = client
+        self.most = 0
+        self._grown = grown
+
+    async def send(self, head: bytes, count: int, tail: bytes = b"") -> None:
+        """A command of this beginning, so many mebibytes of x, and this end."""
+        left, number, chunk = len(head) + count * MEBIBYTE + len(tail), 0, b"x" * MEBIBYTE
+        room = 0
+        for part in (head, *[chunk] * count, tail):
+            piece = part
+            while piece:
+                if not room:
+                    room = min(left, MAX_PACKET_PAYLOAD)
+                    await self.client.packets.send_raw(header(room, number))
+                    number += 1
+                await self.client.packets.send_raw(piece[:room])
+                sent = min(len(piece), room)
+                piece, room, left = piece[sent:], room - sent, left - sent
+                self.look()
+
+    def look(self) -> None:
+        """Note how much memory has grown."""
+        self.most = max(self.most, self._grown())
+
+
+async def _load_data(uploader: Uploader) -> None:
+    """2 GiB of a client's file, in packets of several lengths."""
+    client = uploader.client
+    await client.query("CREATE OR REPLACE TABLE lengths (n INT)")
+    await client.send(b"\x03LOAD DATA LOCAL INFILE 'x' INTO TABLE lengths (@line) SET n = LENGTH(@line)")
+    assert (await client.packets.read())[:1] == b"\xfb"
+    line = b"x" * (MEBIBYTE - 1) + b"\n"
+    for _ in range(LARGE_MEBIBYTES // 64):
+        for lines, count in ((1, 32), (32, 1)):
+            for _ in range(count):
+                await client.packets.write(line * lines)
+                uploader.look()
+    await client.packets.write(b"")
+    assert (await client.packets.read())[:1] == b"\x00"
+    assert (await client.query("SELECT SUM(n + 1) FROM lengths"))[-2][-10:] == b"2147483648"
+
+
+async def _query(uploader: Uploader) -> None:
+    """2 GiB in four statements, as long as MariaDB takes them without much memory of its own."""
+    for _ in range(4):
+        await uploader.send(b"\x03SELECT LENGTH('", 512, b"')")
+        assert (await uploader.client.answer(Command.QUERY))[-2][1:] == b"536870912"
+
+
+async def _execute(uploader: Uploader) -> None:
+    """Likewise in four executions of a prepared statement."""
+    statement = await uploader.client.prepare("SELECT LENGTH(?)")
+    head = execution(statement, [b""])[:-1].replace(
+        bytes((ColumnType.VAR_STRING,)), bytes((ColumnType.BLOB,))
+    )
+    for _ in range(4):
+        await uploader.send(head + lenenc_int(512 * MEBIBYTE), 512)
+        packets = await uploader.client.answer(Command.STMT_EXECUTE)
+        assert int.from_bytes(packets[-2][2:], "little") == 512 * MEBIBYTE
+
+
+async def _long_data(uploader: Uploader) -> None:
+    """2 GiB as parts of parameters, in commands of one packet and of two."""
+    client = uploader.client
+    statement = await client.prepare("SELECT LENGTH(?)")
+    head = bytes((Command.STMT_SEND_LONG_DATA,)) + statement.to_bytes(4, "little") + b"\0\0"
+    for _ in range(4):
+        for count in (8, 24) * 16:
+            await uploader.send(head, count)
+        packets = await client.execute(statement, [b""])
+        assert int.from_bytes(packets[-2][2:], "little") == 512 * MEBIBYTE
+
+
+@pytest.mark.parametrize("upload", [_load_data, _query, _execute, _long_data])
+async def test_two_gibibytes_are_taken_in_bounded_memory(
+    server: ScratchMariaDB, upload: Callable[[Uploader], Awaitable[None]]
+) -> None:
+    with proxy_process(server) as (process, port):
+        async with clients_of(port, 1) as (client,):
+            before = resident_bytes(process)
+            uploader = Uploader(client, lambda: resident_bytes(process) - before)
+            with trio.fail_after(300):
+                await upload(uploader)
+            assert uploader.most < MOST_GROWTH, f"{uploader.most / MEBIBYTE:.1f} MiB more than before"

@@ -125,6 +125,29 @@ class PacketReader:
                 self._joined = None
                 return bytes(joined)
 
+    def peek_length(self) -> int | None:
+        """The payload length that the next header tells, which is left unread; None until it is there."""
+        buffer, start = self._buffer, self._start
+        if len(buffer) - start < HEADER_BYTES:
+            return None
+        return buffer[start] | buffer[start + 1] << 8 | buffer[start + 2] << 16
+
+    def take_header(self) -> int | None:
+        """The payload length of the next packet, of which `take_part` gives the payload; None as above."""
+        length = self.peek_length()
+        if length is not None:
+            self.sequence = self._buffer[self._start + 3]
+            self._start += HEADER_BYTES
+        return length
+
+    def take_part(self, most: int) -> bytes:
+        """What is there of the payload behind a header that was taken, so many bytes at most."""
+        start = self._start
+        with memoryview(self._buffer) as view:
+            part = bytes(view[start : start + most])
+        self._start = start + len(part)
+        return part
+
     def take_raw(self) -> bytes:
         """Everything that is buffered, headers included, exactly as it was received.
 

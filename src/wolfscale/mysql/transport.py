@@ -84,6 +84,40 @@ class PacketStream:
             payloads.append(payload)
         return payloads
 
+    async def next_length(self) -> int:
+        """The payload length of the next packet, which is left unread. A checkpoint only when it has to wait.
+
+        Raises:
+            ConnectionLost: the peer closed, or the connection broke.
+        """
+        while (length := self._reader.peek_length()) is None:
+            self._reader.feed(await self._receive())
+        return length
+
+    async def read_header(self) -> int:
+        """The payload length of the next packet, all of which has to be read by `read_part` then.
+
+        Raises:
+            ConnectionLost: the peer closed, or the connection broke.
+        """
+        while (length := self._reader.take_header()) is None:
+            self._reader.feed(await self._receive())
+        self.next_sequence = self._reader.sequence + 1 & 0xFF
+        return length
+
+    async def read_part(self, most: int) -> bytes:
+        """Some of the packet whose header was read; at least a byte.
+
+        Args:
+            most: so many bytes at most: what is left of the packet, or less.
+
+        Raises:
+            ConnectionLost: the peer closed, or the connection broke.
+        """
+        while not (part := self._reader.take_part(most)):
+            self._reader.feed(await self._receive())
+        return part
+
     async def receive_raw(self) -> bytes | bytearray:
         """Bytes as they came, headers included: what is buffered, or else the next chunk, uncopied.
 

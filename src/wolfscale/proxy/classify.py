@@ -109,14 +109,23 @@ class Classifier:
     def classify_long(self, sql: bytes, mode: LexerMode) -> Statement | None:
         """Classify a text by its beginning; None when its end may matter.
 
-        The caller makes sure that the server reads one statement only. Then row changes and queries can be
-        told by their first word, and a long one of them is the leader's anyway.
+        The caller makes sure that it is one statement (`statement_scan`). Then row changes, queries and calls
+        can be told by their first word, and a long one of them is the leader's anyway.
         """
         tokens = tokenize(sql[:LONG_PREFIX_BYTES].decode("latin-1"), mode)
         first = tokens.tokens[0].word if tokens.tokens else ""
         if first in WRITE_WORDS or first == "LOAD":
             effects = Effect.USER_VARIABLES if b":=" in sql else Effect.NONE
             return Statement(kind=Kind.WRITE, reason="a long change of rows", may_write=True, effects=effects)
+        if first == "CALL":
+            return Statement(
+                kind=Kind.OTHER,
+                reason="calls a procedure, which may do anything",
+                intent=True,
+                may_write=True,
+                one_result=False,
+                effects=Effect.PERHAPS_TEMPORARY_TABLES | Effect.USER_VARIABLES,
+            )
         if first in ("SELECT", "WITH", "VALUES", "("):
             return Statement(
                 kind=Kind.OTHER,

@@ -6,12 +6,13 @@ the client hears OK (the second lock; the first is semi-synchronous replication 
 """
 
 import contextlib
+from dataclasses import replace
 from typing import Protocol
 
 import trio
 
 from wolfscale.mysql.constants import Capability, Command, Status
-from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerError
+from wolfscale.mysql.errors import ER_NET_PACKET_TOO_LARGE, ConnectionLost, RemoteProtocolError, ServerError
 from wolfscale.mysql.framing import packet
 from wolfscale.mysql.results import rewrite_ok
 from wolfscale.mysql.transport import PacketStream
@@ -66,6 +67,11 @@ class Request(Protocol):
         """Whether its response, which is short, is to be handed over in one piece."""
         ...
 
+    @property
+    def once(self) -> bool:
+        """Whether it can be sent one time only: nobody has kept it."""
+        ...
+
     def on_response(self, connection: BackendConnection, data: bytes | bytearray) -> bytes | bytearray:
         """The last chunk of its response, seen and perhaps changed before the client gets it."""
         ...
@@ -78,6 +84,30 @@ class Request(Protocol):
         """
         ...
 
+    async def send(self, connection: BackendConnection, payload: bytes) -> bool:
+        """Send the payload that was made for this connection; false if it broke before it had all of it.
+
+        Raises:
+            ConnectionLost: it broke, and has perhaps got all of it.
+        """
+        ...
+
+
+class CommandCutShort(ConnectionLost):
+    """The connection broke before it had the whole command, which was not carried out then."""
+
+
+class NotCarriedOut(ProxyError):
+    """A command that only its client can send again was certainly not carried out (1213, 40001)."""
+
+    def __init__(self, why: str, *, rolled_back: bool = False) -> None:
+        also = ", and the transaction is rolled back" if rolled_back else ""
+        super().__init__(
+            1213,
+            "40001",
+            f"{why} in the middle of the command, which was not carried out{also}: try it again",
+        )
+
 
 class TextRequest:
     """A command whose bytes are the same for every connection."""
@@ -85,6 +115,7 @@ class TextRequest:
     __slots__ = ("_payload", "command")
 
     whole = False
+    once = False
 
     def __init__(self, payload: bytes) -> None:
         self._payload = payload
@@ -97,6 +128,11 @@ class TextRequest:
     async def payload_for(self, connection: BackendConnection) -> bytes:
         """The payload as it is."""
         return self._payload
+
+    async def send(self, connection: BackendConnection, payload: bytes) -> bool:
+        """Send it."""
+        await connection.packets.command(payload)
+        return True
 
 
 class Executor:
@@ -373,6 +409,9 @@ class Executor:
         self.connections.check_alive()
         in_transaction, self.facts.in_transaction = self.facts.in_transaction, False
         await self.connections.drop_writer()
+        if isinstance(error, CommandCutShort):
+            self._statistics.transactions_lost += in_transaction
+            raise NotCarriedOut("The cluster's leader was lost", rolled_back=in_transaction) from error
         if in_transaction and statement.kind in (Kind.READ, Kind.WRITE, Kind.DIAGNOSTICS):
             # Rolled back with its connection. Only a COMMIT, or what commits by itself, may have been done.
             self._statistics.transactions_lost += 1
@@ -450,12 +489,19 @@ class Executor:
         """Send a command and relay its response; false when it was declined and another must run it."""
         tracker, command = connection.tracker, request.command
         self.last = connection
-        await connection.packets.command(payload)
+        all_sent = await request.send(connection, payload)
         tracker.begin(command)
         rewriter = None
         if self._rewrites and (self._deprecates_eof or not statement.one_result) and command in _RESULTS:
             rewriter = Rewriter(connection.capabilities, self._client_capabilities)
-        data, sent = await relay_response(connection, self._client, rewriter, whole=request.whole)
+        try:
+            data, sent = await relay_response(connection, self._client, rewriter, whole=request.whole)
+        except ConnectionLost as error:
+            if not all_sent:
+                raise CommandCutShort("the connection broke in the middle of the command") from error
+            raise
+        if not all_sent:
+            connection.closed = True
         return await self._answered(
             connection, statement, request, sql, data, sent=sent, rewriter=rewriter, may_decline=may_decline
         )
@@ -511,6 +557,8 @@ class Executor:
         error = tracker.error
         if error is not None and not sent:
             if may_decline and self._is_declined(connection, error):
+                if request.once:
+                    raise NotCarriedOut("The cluster's leader is giving up its role") from error
                 return False
             if self.facts.in_transaction and _is_demoted(connection, error):
                 # The old leader did not wait for its end. Only from its beginning can it run on another.
@@ -518,6 +566,9 @@ class Executor:
                 await self.connections.drop_writer()
                 self._statistics.transactions_lost += 1
                 raise TransactionLost
+        if error is not None and error.errno == ER_NET_PACKET_TOO_LARGE:
+            # The server has not even read it.
+            statement = replace(statement, effects=Effect.NONE)
         if connection.leader:
             self._statistics.leader_statements += 1
             if command != Command.STMT_PREPARE:

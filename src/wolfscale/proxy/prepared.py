@@ -18,9 +18,10 @@ from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerEr
 from wolfscale.proxy.backend import BackendConnection, Backends
 from wolfscale.proxy.consistency import Level
 from wolfscale.proxy.errors import ProxyError
-from wolfscale.proxy.execution import Executor
+from wolfscale.proxy.execution import Executor, Request
 from wolfscale.proxy.generated_ids import IdTemplate, take_ids
 from wolfscale.proxy.statement import Kind, Statement
+from wolfscale.proxy.upload import LongRequest, Upload
 
 ER_UNKNOWN_STMT_HANDLER = 1243
 ER_UNSUPPORTED_PS = 1295
@@ -70,6 +71,7 @@ class Prepared:
 
 class _PrepareRequest:
     whole = True
+    once = False
     command = int(Command.STMT_PREPARE)
 
     def __init__(self, prepared: Prepared) -> None:
@@ -79,6 +81,10 @@ class _PrepareRequest:
 
     async def payload_for(self, connection: BackendConnection) -> bytes:
         return bytes((self.command,)) + self._prepared.sql
+
+    async def send(self, connection: BackendConnection, payload: bytes) -> bool:
+        await connection.packets.command(payload)
+        return True
 
     def on_response(self, connection: BackendConnection, data: bytes | bytearray) -> bytes | bytearray:
         tracker = connection.tracker
@@ -93,6 +99,7 @@ class _PrepareRequest:
 
 class _ExecuteRequest:
     whole = False
+    once = False
 
     def __init__(self, prepared: Prepared, payload: bytes) -> None:
         self._number = prepared.handle
@@ -141,8 +148,17 @@ class _ExecuteRequest:
         connection.types_sent[self._number] = types
         return payload
 
+    async def send(self, connection: BackendConnection, payload: bytes) -> bool:
+        await connection.packets.command(payload)
+        return True
+
     def on_response(self, connection: BackendConnection, data: bytes | bytearray) -> bytes | bytearray:
         return data
+
+
+def _execution(prepared: Prepared, payload: bytes, upload: Upload | None) -> Request:
+    request = _ExecuteRequest(prepared, payload)
+    return request if upload is None else LongRequest(request, upload)
 
 
 async def prepared_id(connection: BackendConnection, prepared: Prepared) -> int:
@@ -289,8 +305,13 @@ class PreparedStatements:
             )
         return prepared
 
-    async def execute(self, payload: bytes) -> None:
-        """COM_STMT_EXECUTE and COM_STMT_BULK_EXECUTE."""
+    async def execute(self, payload: bytes, upload: Upload | None = None) -> None:
+        """COM_STMT_EXECUTE and COM_STMT_BULK_EXECUTE.
+
+        Args:
+            payload: the command.
+            upload: what follows that; None: nothing.
+        """
         prepared = self._find(payload, "EXECUTE")
         bulk = payload[0] == Command.STMT_BULK_EXECUTE
         if not bulk and len(payload) < _EXECUTE_HEAD_BYTES:
@@ -310,29 +331,33 @@ class PreparedStatements:
                 await self._renew_ids(prepared)
         statement = prepared.statement
         cursor = not bulk and payload[5] != 0
-        if cursor or long_data or bulk:
+        if cursor or long_data or bulk or upload is not None:
             kind = statement.kind if statement.kind is not Kind.READ else Kind.OTHER
+            if upload is not None and kind is not Kind.WRITE:
+                kind = Kind.OTHER  # never tried on one server after another
             statement = replace(statement, kind=kind, one_result=statement.one_result and not bulk)
         consistency = self._executor.consistency
         consistency.hint = prepared.level
         try:
-            await self._execute_with_counts(statement, prepared, payload)
+            await self._execute_with_counts(statement, prepared, payload, upload)
         finally:
             consistency.hint = None
         prepared.cursor = self._executor.last if cursor else None
 
-    async def _execute_with_counts(self, statement: Statement, prepared: Prepared, payload: bytes) -> None:
+    async def _execute_with_counts(
+        self, statement: Statement, prepared: Prepared, payload: bytes, upload: Upload | None
+    ) -> None:
         """Execute it, with FOUND_ROWS() and ROW_COUNT() in its text if the server has lost them."""
         executor = self._executor
         sql, handle = prepared.sql, prepared.handle
         if executor.variable_reads.is_active:
             prepared.sql = await executor.variable_reads.before(sql)
         if prepared.sql is sql:
-            await executor.execute(statement, _ExecuteRequest(prepared, payload), sql)
+            await executor.execute(statement, _execution(prepared, payload, upload), sql)
             return
         prepared.handle = self._next_handle()
         try:
-            await executor.execute(statement, _ExecuteRequest(prepared, payload), prepared.sql)
+            await executor.execute(statement, _execution(prepared, payload, upload), prepared.sql)
         finally:
             await self._forget(prepared)
             prepared.sql, prepared.handle = sql, handle
@@ -349,8 +374,13 @@ class PreparedStatements:
             )
         await self._executor.execute(_FETCHING, _ExecuteRequest(prepared, payload))
 
-    async def send_long_data(self, payload: bytes) -> None:
-        """COM_STMT_SEND_LONG_DATA, which has no answer."""
+    async def send_long_data(self, payload: bytes, upload: Upload | None = None) -> None:
+        """COM_STMT_SEND_LONG_DATA, which has no answer.
+
+        Args:
+            payload: the command.
+            upload: what follows that, to be drained by the caller if nothing is sent; None: nothing.
+        """
         prepared = self._statements.get(statement_id(payload))
         if prepared is None or prepared.failure is not None:
             return
@@ -362,7 +392,11 @@ class PreparedStatements:
             writer = await connections.leader()
             await connections.bring_up_to_date(writer)
             own = await prepared_id(writer, prepared)
-            await writer.packets.command(with_statement_id(payload, own))
+            addressed = with_statement_id(payload, own)
+            if upload is None:
+                await writer.packets.command(addressed)
+            elif not await upload.send(writer, addressed):
+                raise ConnectionLost("the leader's connection broke")
         except (ProxyError, ServerError) as error:
             prepared.failure = error
         except (ConnectionLost, RemoteProtocolError):

@@ -6,11 +6,13 @@ leave only when the log holds what it promises.
 
 from wolfscale.mysql.constants import MAX_PACKET_PAYLOAD, Capability, Status
 from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError
-from wolfscale.mysql.framing import packet
+from wolfscale.mysql.framing import header, packet
 from wolfscale.mysql.results import rewrite_ok
 from wolfscale.mysql.transport import PacketStream
 from wolfscale.proxy.backend import BackendConnection
 
+FILE_PART_BYTES = 1 << 16
+"""Of a client's file, so much is in memory at most."""
 _HEADER = 4
 
 
@@ -172,15 +174,40 @@ async def _receive(backend: BackendConnection, rewriter: Rewriter | None, *, sen
 
 
 async def _relay_file(backend: BackendConnection, client: PacketStream) -> None:
-    """LOAD DATA LOCAL: the client's packets up to an empty one.
+    """LOAD DATA LOCAL: the client's packets up to an empty one, passed on as they come.
 
-    A packet is passed on by itself, so that what stands in memory is one packet, however long the file is.
+    When the back end is lost the rest is read all the same: what follows it is the client's next command.
     """
+    lost: ConnectionLost | None = None
+    continued = False
     while True:
         try:
-            payload = await client.read()
+            left = length = await client.read_header()
+            data = header(length, client.next_sequence - 1)
+            while left:
+                part = await client.read_part(min(left, FILE_PART_BYTES))
+                left -= len(part)
+                data += part
+                # A short packet goes in one piece with its header.
+                if left and len(data) < FILE_PART_BYTES:
+                    continue
+                lost = lost or await _send(backend, data)
+                data = b""
         except (ConnectionLost, RemoteProtocolError) as error:
             raise ClientGone from error
-        await backend.packets.write(payload, sequence=client.next_sequence - 1 & 0xFF)
-        if not payload:
-            return
+        if data:
+            lost = lost or await _send(backend, data)
+        # An empty packet behind a full one ends that one only.
+        if not length and not continued:
+            break
+        continued = length == MAX_PACKET_PAYLOAD
+    if lost is not None:
+        raise lost
+
+
+async def _send(backend: BackendConnection, data: bytes) -> ConnectionLost | None:
+    try:
+        await backend.packets.send_raw(data)
+    except ConnectionLost as error:
+        return error
+    return None

@@ -7,7 +7,7 @@ import trio
 
 from wolfscale.mysql.auth import PROOF_BYTES
 from wolfscale.mysql.commands import ChangeUser, parse_command
-from wolfscale.mysql.constants import Capability, Command, Status
+from wolfscale.mysql.constants import Command, Status
 from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerError
 from wolfscale.mysql.proxy_protocol import client_address
 from wolfscale.mysql.results import Column, Ok, build_error, build_ok, build_text_result
@@ -39,11 +39,10 @@ from wolfscale.proxy.session_ids import with_session_id
 from wolfscale.proxy.shortcut import Shortcut
 from wolfscale.proxy.state import SessionState
 from wolfscale.proxy.statement import Effect, Kind, Statement
+from wolfscale.proxy.statement_scan import StatementScan
 from wolfscale.proxy.statistics import Statistics
+from wolfscale.proxy.upload import HEAD_BYTES, LongRequest, Upload
 from wolfscale.sockets import NonblockingStream
-
-MAX_COMMAND_BYTES = 64 << 20
-"""A client's command, in memory until it is sent on; max_allowed_packet is 16 MiB unless set."""
 
 ER_UNKNOWN_COMMAND = 1047
 _AUTOCOMMIT = int(Status.AUTOCOMMIT)
@@ -141,7 +140,7 @@ class Session:
         self._begin_in(logged_in.database)
         self._facts.autocommit = bool(first.tracker.status & _AUTOCOMMIT)
         first.known_entries = self._state.last_number
-        client.max_payload_bytes = MAX_COMMAND_BYTES
+        client.max_payload_bytes = HEAD_BYTES
 
     def _begin_in(self, database: bytes) -> None:
         if database:
@@ -166,11 +165,15 @@ class Session:
     async def _serve(self) -> None:
         while True:
             try:
-                payload = await self._next_command()
-                if payload[:1] == b"\x01":
+                command = await self._next_command()
+                if isinstance(command, Upload):
+                    self._activity.begin(command.head)
+                    await self._on_upload(command)
+                elif command[:1] == b"\x01":
                     return
-                self._activity.begin(payload)
-                await self._on_command(payload)
+                else:
+                    self._activity.begin(command)
+                    await self._on_command(command)
                 await self._executor.variable_reads.after_command()
             except ProxyError as error:
                 await self._answer_error(error.errno, error.sqlstate, str(error))
@@ -221,8 +224,8 @@ class Session:
         }
         return {name: row[name] for name in SESSION_COLUMNS}
 
-    async def _next_command(self) -> bytes:
-        """The next command that is this task's; the engine carries those before it.
+    async def _next_command(self) -> bytes | Upload:
+        """The next command that is this task's, or the beginning of a long one; the engine has those before.
 
         Raises:
             ConnectionLost: the client is gone.
@@ -243,6 +246,8 @@ class Session:
                 raise ConnectionLost("the client is gone")
             else:
                 raise PartlySent
+        if await client.next_length() > HEAD_BYTES:
+            return await Upload.begin(client)
         return await client.read()
 
     async def _answer_error(self, errno: int, sqlstate: str, message: str) -> None:
@@ -300,6 +305,46 @@ class Session:
                 raise ProxyError(
                     ER_UNKNOWN_COMMAND, "08S01", f"Unknown command: the proxy does not pass on 0x{other:02x}"
                 )
+
+    async def _on_upload(self, upload: Upload) -> None:
+        """Run a long command, from its beginning if that is enough to judge it by.
+
+        What fits into one packet is kept whole, so that it can be sent again when the leader changes; parts
+        of a parameter are not, which could not be sent again by themselves.
+        """
+        try:
+            match upload.head[0]:
+                case Command.STMT_SEND_LONG_DATA:
+                    await self._prepared.send_long_data(upload.head, upload)
+                    await upload.drain()
+                case Command.STMT_EXECUTE | Command.STMT_BULK_EXECUTE if upload.continued:
+                    await self._prepared.execute(upload.head, upload)
+                case Command.QUERY if upload.continued and await self._run_long_query(upload):
+                    pass
+                case _:
+                    await self._on_command(await upload.collect())
+        except (ProxyError, ServerError):
+            # The answer is read when all of the command has been sent.
+            await upload.drain()
+            raise
+
+    async def _run_long_query(self, upload: Upload) -> bool:
+        """Run a long text; false when all of it is needed to judge it, or to put ids into it."""
+        executor, memory = self._executor, self._executor.memory
+        sql = upload.head[1:]
+        if memory.character_set or mentions_ids(sql):
+            return False
+        scan = StatementScan(memory.mode)
+        scan.feed(sql)
+        statement = None if scan.several else self._classifier.classify_long(sql, memory.mode)
+        if statement is None:
+            return False
+        if executor.variable_reads.is_active:
+            sql = (await executor.variable_reads.before(sql)).rjust(len(sql))
+        # What follows may assign user variables.
+        statement = replace(statement, effects=statement.effects | Effect.USER_VARIABLES)
+        await executor.execute(statement, LongRequest(TextRequest(upload.head[:1] + sql), upload, scan))
+        return True
 
     async def _on_query(self, payload: bytes) -> None:
         sql = payload[1:]
@@ -380,9 +425,11 @@ class Session:
         return True
 
     def _classify_long(self, sql: bytes) -> Statement:
-        """A long text is not read whole where only one statement can be in it."""
+        """A long text is not taken apart where only one statement is in it."""
         executor = self._executor
-        if not self._capabilities & Capability.MULTI_STATEMENTS or b";" not in sql:
+        scan = StatementScan(executor.memory.mode)
+        scan.feed(sql)
+        if not executor.memory.character_set and not scan.several:
             statement = self._classifier.classify_long(sql, executor.memory.mode)
             if statement is not None:
                 return statement
