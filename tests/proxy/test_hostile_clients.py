@@ -15,6 +15,7 @@ from wolfscale.mysql.client import Connection
 from wolfscale.mysql.constants import Command
 from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError
 from wolfscale.mysql.results import parse_error
+from wolfscale.proxy import upload
 
 servers = shared_servers
 pytestmark = pytest.mark.mariadb
@@ -127,12 +128,16 @@ async def test_client_that_vanishes_in_a_response_ends_its_session(servers: Pair
         await _still_serves(proxy)
 
 
-async def test_oversized_command_is_refused(servers: Pair) -> None:
+async def test_command_without_an_end_is_refused(servers: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload, "LONGEST_COMMAND_BYTES", 3 << 24)
     async with cluster(servers) as proxy:
-        async with raw_client(proxy) as client:
-            # The refusal may overtake what is still being sent: then the connection breaks.
-            with contextlib.suppress(ConnectionLost):
-                for _ in range(6):
-                    await client.packets.send_raw(b"\xff\xff\xff\0" + bytes((1 << 24) - 1))
-                assert parse_error(await client.packets.read()).errno == 1153
+        for first in (b"\x00", b"\x03SELECT '", b"\x17\1\0\0\0", b"\x18\1\0\0\0\0\0", b"\x18\2\0\0\0\0\0"):
+            async with raw_client(proxy) as client:
+                await client.prepare("SELECT ?")
+                # The refusal may overtake what is still being sent: then the connection breaks.
+                with contextlib.suppress(ConnectionLost):
+                    for _ in range(6):
+                        packet = first.ljust((1 << 24) - 1, b"x")
+                        await client.packets.send_raw(b"\xff\xff\xff\0" + packet)
+                    assert parse_error(await client.packets.read()).errno == 1153
         await _still_serves(proxy)

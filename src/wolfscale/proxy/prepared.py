@@ -21,7 +21,7 @@ from wolfscale.proxy.errors import ProxyError
 from wolfscale.proxy.execution import Executor, Request
 from wolfscale.proxy.generated_ids import IdTemplate, take_ids
 from wolfscale.proxy.statement import Kind, Statement
-from wolfscale.proxy.upload import LongRequest, Upload
+from wolfscale.proxy.upload import EndlessCommand, LongRequest, Upload
 
 ER_UNKNOWN_STMT_HANDLER = 1243
 ER_UNSUPPORTED_PS = 1295
@@ -380,6 +380,9 @@ class PreparedStatements:
         Args:
             payload: the command.
             upload: what follows that, to be drained by the caller if nothing is sent; None: nothing.
+
+        Raises:
+            EndlessCommand: it is longer than any server takes.
         """
         prepared = self._statements.get(statement_id(payload))
         if prepared is None or prepared.failure is not None:
@@ -397,6 +400,8 @@ class PreparedStatements:
                 await writer.packets.command(addressed)
             elif not await upload.send(writer, addressed):
                 raise ConnectionLost("the leader's connection broke")
+        except EndlessCommand:
+            raise
         except (ProxyError, ServerError) as error:
             prepared.failure = error
         except (ConnectionLost, RemoteProtocolError):

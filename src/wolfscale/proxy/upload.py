@@ -6,7 +6,7 @@ only: a leader that is lost in the middle of it has not carried it out, and the 
 
 from wolfscale.mysql.constants import MAX_PACKET_PAYLOAD
 from wolfscale.mysql.errors import ER_NET_PACKET_TOO_LARGE, ConnectionLost, RemoteProtocolError
-from wolfscale.mysql.framing import header
+from wolfscale.mysql.framing import DEFAULT_MAX_PAYLOAD_BYTES, header
 from wolfscale.mysql.transport import PacketStream
 from wolfscale.proxy.backend import BackendConnection
 from wolfscale.proxy.errors import ProxyError
@@ -19,6 +19,8 @@ HEAD_BYTES = 1 << 20
 """The beginning that is kept. A shorter command is read whole."""
 MAX_COMMAND_BYTES = 64 << 20
 """A command that cannot be judged by its beginning stands in memory, up to this length."""
+LONGEST_COMMAND_BYTES = DEFAULT_MAX_PAYLOAD_BYTES
+"""No server takes more; a client that sends on is not read from any longer."""
 CHUNK_BYTES = 1 << 16
 
 
@@ -48,6 +50,18 @@ class CommandTooLong(ProxyError):
         )
 
 
+class EndlessCommand(ProxyError):
+    """A command is longer than any server takes (1153, as MariaDB says it)."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            ER_NET_PACKET_TOO_LARGE,
+            "08S01",
+            "Got a packet bigger than 'max_allowed_packet' bytes",
+            fatal=True,
+        )
+
+
 class Upload:
     """One long command, of which the client has sent the beginning.
 
@@ -56,7 +70,7 @@ class Upload:
         continued: it takes more than one packet, so that its length is unknown until its last packet comes.
     """
 
-    __slots__ = ("_begun", "_client", "_left", "_more", "continued", "head")
+    __slots__ = ("_announced", "_begun", "_client", "_left", "_more", "continued", "head")
 
     def __init__(self, client: PacketStream, head: bytes, length: int) -> None:
         self._client = client
@@ -64,6 +78,7 @@ class Upload:
         """Bytes of the packet under way that were not read yet."""
         self._more = self.continued = length == MAX_PACKET_PAYLOAD
         """Whether another packet follows it."""
+        self._announced = length
         self._begun = False
         """Whether it was sent, as far as it may be."""
         self.head = head
@@ -99,6 +114,7 @@ class Upload:
         """Read what is left of it, for nothing.
 
         Raises:
+            EndlessCommand: it is longer than any server takes.
             ClientGone: the client is gone.
         """
         while await self._next():
@@ -119,6 +135,7 @@ class Upload:
 
         Raises:
             SeveralStatements: the scan says so.
+            EndlessCommand: it is longer than any server takes.
             ClientGone: the client is gone.
         """
         assert not self._begun
@@ -171,6 +188,10 @@ class Upload:
         except (ConnectionLost, RemoteProtocolError) as error:
             raise ClientGone from error
         self._more = self._left == MAX_PACKET_PAYLOAD
+        self._announced += self._left
+        if self._announced > LONGEST_COMMAND_BYTES:
+            self._left, self._more = 0, False
+            raise EndlessCommand
 
     async def _chunk(self, most: int) -> bytes:
         try:
