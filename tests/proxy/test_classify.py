@@ -343,6 +343,16 @@ def test_cache_is_bounded() -> None:
     assert classifier.misses == 101
 
 
+def test_backslash_in_a_name_under_ansi_quotes_hides_no_statement() -> None:
+    mode = LexerMode(ansi_quotes=True)
+    for sql in (
+        'SELECT 1 AS "a\\"; SET SESSION sql_log_bin = 0 -- "',
+        'SELECT 1 AS "a\\"; SET SESSION sql_log_bin = 0; SELECT 1 AS "b\\"',
+    ):
+        assert classified(sql, mode).refusal is not None
+        assert classified(sql).refusal is None
+
+
 def test_double_quotes_are_names_under_ansi_quotes() -> None:
     sql = 'SELECT * FROM "information_schema"."processlist"'
     assert classified(sql, LexerMode(ansi_quotes=True)).kind is Kind.OTHER

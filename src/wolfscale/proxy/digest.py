@@ -24,7 +24,7 @@ def _literals(mode: LexerMode) -> re.Pattern[bytes]:
     names = rb"`[^`]*+`"
     strings = single
     if mode.ansi_quotes:
-        names += b"|" + double
+        names += rb'|"[^"]*+"'  # a backslash is nothing special in a name
     else:
         strings += b"|" + double
     return re.compile(b"(" + names + b")|" + strings + b"|" + _NUMBER, re.DOTALL)

@@ -162,11 +162,13 @@ def _calls_in_rows(sql: bytes, mode: LexerMode) -> list[FunctionCall] | None:
 @functools.lru_cache(maxsize=16)
 def _pattern(mode: LexerMode) -> re.Pattern[bytes]:
     """Finds what is quoted, calls as the group `call`, and as `other` what more than that depends on."""
-    plain, escape = (rb"\\", rb"\\.|") if mode.backslash_escapes else (b"", b"")
-    quoted = b"|".join(
-        quote + rb"(?:[^" + quote + plain + rb"]++|" + escape + quote * 2 + rb")*+" + quote
-        for quote in (b"'", b'"')
-    )
+    parts = []
+    for quote in (b"'", b'"'):
+        # Under ANSI_QUOTES a name is between double quotes, in which a backslash is nothing special.
+        escapes = mode.backslash_escapes and not (mode.ansi_quotes and quote == b'"')
+        plain, escape = (rb"\\", rb"\\.|") if escapes else (b"", b"")
+        parts.append(quote + rb"(?:[^" + quote + plain + rb"]++|" + escape + quote * 2 + rb")*+" + quote)
+    quoted = b"|".join(parts)
     comments = rb"\#[^\n]*+|--(?=[\x00-\x20\x7f]|\Z)[^\n]*+|/\*(?!M?!).*?\*/"
     name = rb"(?i:wolfscale_id)"
     names = rb"`(?:[^`]++|``)*+`|[.@][\x00-\x20]*+" + name

@@ -85,8 +85,9 @@ def is_multibyte_unsafe(character_set: str) -> bool:
 
 
 _WORD = r"[A-Za-z0-9_$\x80-\U0010ffff]+"
+# Between double quotes is a string, or under ANSI_QUOTES a name, in which a backslash is nothing special.
 _TOKEN = {
-    backslash: re.compile(
+    (backslash, ansi): re.compile(
         r"""(?P<space>[\x00-\x20]+)
         |(?P<comment>\#[^\n]*|--(?=[\x00-\x20\x7f]|\Z)[^\n]*)
         |(?P<executable>/\*M?!)
@@ -95,7 +96,7 @@ _TOKEN = {
         |(?P<string>'"""
         + (r"(?:[^'\\]++|\\.|'')*+" if backslash else r"(?:[^']++|'')*+")
         + r"""'|\""""
-        + (r'(?:[^"\\]++|\\.|"")*+' if backslash else r'(?:[^"]++|"")*+')
+        + (r'(?:[^"\\]++|\\.|"")*+' if backslash and not ansi else r'(?:[^"]++|"")*+')
         + r"""\")
         |(?P<number>(?:0x[0-9A-Fa-f]+|(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(?![A-Za-z0-9_$\x80-\U0010ffff]))
         |(?P<word>"""
@@ -106,6 +107,7 @@ _TOKEN = {
         re.VERBOSE | re.DOTALL,
     )
     for backslash in (True, False)
+    for ansi in (True, False)
 }
 _VERSION = re.compile(r"[0-9]{5,6}")
 _KINDS = {
@@ -140,7 +142,7 @@ def tokenize(text: str, mode: LexerMode) -> Tokens:
         text: from `decode_sql`.
         mode: how the session's server reads it.
     """
-    match = _TOKEN[mode.backslash_escapes].match
+    match = _TOKEN[mode.backslash_escapes, mode.ansi_quotes].match
     tokens: list[Token] = []
     position, end = 0, len(text)
     executable = inside_executable = False
