@@ -45,9 +45,10 @@ imports: .venv/installed
 test-fast: .venv/installed
 	@$(BIN)/pytest -q -n 2 --dist loadfile -m "not mariadb and not cluster and not faults and not browser and not image and not compat"
 
-check: lint types imports test-fast ## The gate for each commit: format, lint, types, imports, fast tests
+check: export WOLFSCALE_HYPOTHESIS ?= brief
+check: lint types imports test-fast ## The gate for each commit: format, lint, types, imports, fast tests with fewer examples
 
-test: setup browser-packages container-packages service-packages check ## Everything: the gate, then a browser, real MariaDB servers and whole clusters
+test: setup browser-packages container-packages service-packages lint types imports test-fast ## Everything: the gate with all examples, a browser, real MariaDB servers, whole clusters
 	@$(BIN)/pytest -q -n 2 --dist loadfile -m "(mariadb or browser) and not cluster and not faults"
 	@$(BIN)/pytest -q -n 2 --dist loadfile -m "cluster and not faults"
 	@$(BIN)/pytest -q -m faults

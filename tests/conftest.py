@@ -21,6 +21,7 @@ hypothesis.settings.register_profile(
     database=None,
     suppress_health_check=list(hypothesis.HealthCheck),
 )
+hypothesis.settings.register_profile("brief", hypothesis.settings.get_profile("fixed"), max_examples=25)
 hypothesis.settings.register_profile(
     "chaos", deadline=None, print_blob=True, suppress_health_check=list(hypothesis.HealthCheck)
 )
