@@ -13,6 +13,7 @@ from wolfscale import logs
 from wolfscale.mysql.binlog.gtid import Gtid
 from wolfscale.mysql.errors import ServerError
 from wolfscale.replication.capture import Capture
+from wolfscale.replication.client_sessions import ClientSession
 from wolfscale.replication.database import Database
 from wolfscale.replication.record import RecordStore
 from wolfscale.replication.recovery import begin_tenure
@@ -136,29 +137,34 @@ async def _end_sessions_past_proxies(database: Database) -> None:
     server's own socket may go on with one of before, and what it wrote would be taken for divergence. One
     that runs a statement for long (a dump) is let be.
     """
-    patience = trio.current_time() + STATEMENT_SECONDS
-    present = {session.connection_id for session in await database.sessions.present() if session.past_proxies}
-    while present:
-        for session in await database.sessions.present():
-            if session.connection_id in present and session.idle:
-                await database.sessions.kill(session.connection_id)
-        left = {session.connection_id for session in await database.sessions.present()}
-        present &= left
-        if not present or trio.current_time() > patience:
-            return
-        await trio.sleep(DRAIN_RETRY_SECONDS)
+    sessions = [session for session in await database.sessions.present() if session.past_proxies]
+    await _end_sessions(database, sessions, running_too=False)
 
 
 async def _end_present_sessions(database: Database) -> None:
     """End the sessions that are there now; proxies open none for writes on a server that says it drains."""
-    present = {session.connection_id for session in await database.sessions.present()}
+    await _end_sessions(database, await database.sessions.present(), running_too=True)
+
+
+async def _end_sessions(database: Database, sessions: list[ClientSession], *, running_too: bool) -> None:
+    """End sessions as soon as they are idle.
+
+    Args:
+        database: theirs.
+        sessions: as they are now.
+        running_too: end those too that still run a statement after `STATEMENT_SECONDS`, but do not commit;
+            otherwise they are left alone then.
+    """
+    numbers = {session.connection_id for session in sessions}
     patience = trio.current_time() + STATEMENT_SECONDS
-    while True:
-        left = [session for session in await database.sessions.present() if session.connection_id in present]
-        if not left:
-            return
-        for session in left:
-            overdue = trio.current_time() > patience and not session.committing
-            if session.idle or overdue:
+    while sessions:
+        overdue = trio.current_time() > patience
+        for session in sessions:
+            if session.idle or (running_too and overdue and not session.committing):
                 await database.sessions.kill(session.connection_id)
+        if overdue and not running_too:
+            return
         await trio.sleep(DRAIN_RETRY_SECONDS)
+        sessions = [
+            session for session in await database.sessions.present() if session.connection_id in numbers
+        ]
