@@ -10,7 +10,7 @@ import pytest
 import trio
 from cluster_clients import Client
 from cluster_comparing import assert_identical
-from cluster_http import Http
+from cluster_http import Http, Reply
 from cluster_logs import logged
 from cluster_under_test import PATIENCE, POLL_SECONDS, ClusterUnderTest
 
@@ -198,6 +198,19 @@ async def test_switch_over_to_who_cannot_lead_is_refused_and_changes_nothing(
     await cluster.wait_serving()
 
 
+async def _hand_over_to_paused(cluster: ClusterUnderTest, http: Http, leader: int, heir: int) -> Reply:
+    """Pause a follower as soon as the leader has heard from all that they are level, and make it the heir."""
+    await cluster.wait_for(
+        lambda statuses: (
+            (status := statuses[leader]) is not None
+            and all(member.alive and member.applied.lag_groups == 0 for member in status.members)
+        ),
+        "the leader to hear that all are level",
+    )
+    cluster.pause(heir)
+    return await http.post(leader, "/cluster/leader", {"to": cluster.node(heir).name})
+
+
 async def test_switch_over_that_the_heir_does_not_take_leaves_the_old_leader_primary(
     cluster: ClusterUnderTest,
 ) -> None:
@@ -205,25 +218,15 @@ async def test_switch_over_that_the_heir_does_not_take_leaves_the_old_leader_pri
     await cluster.on_writable([TABLE])
     await cluster.wait_level()
     heir, other = cluster.followers(leader)
-    await cluster.wait_for(
-        lambda statuses: (
-            (status := statuses[leader]) is not None
-            and all(member.applied.lag_groups == 0 for member in status.members)
-        ),
-        "the leader to hear that all are level",
-    )
     before = len(logged(cluster, leader, "MariaDB is primary"))
     connection = await trio.to_thread.run_sync(cluster.clients.connect, other)
-    cluster.pause(heir)
     try:
         # What it said last is still fresh, so that only its silence shows that it is no heir.
-        reply = await http.post(leader, "/cluster/leader", {"to": cluster.node(heir).name})
+        reply = await _hand_over_to_paused(cluster, http, leader, heir)
         while reply.problem[:2] == (409, "unreachable"):
             # A node's own commit came in between, which the heir could not tell of any more.
             cluster.resume(heir)
-            await cluster.wait_serving()
-            cluster.pause(heir)
-            reply = await http.post(leader, "/cluster/leader", {"to": cluster.node(heir).name})
+            reply = await _hand_over_to_paused(cluster, http, leader, heir)
         assert reply.problem[:2] == (503, "nobody_took_over"), reply
 
         def write() -> None:
