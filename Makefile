@@ -2,7 +2,6 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 BIN := .venv/bin
-export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: help setup packages service-packages browser-packages container-packages fmt lint types imports check test test-fast test-cluster image-test compat chaos fuzz fuzz-api bench demo tour screenshots reference clean
 

@@ -70,6 +70,13 @@ async def _until_used(proxy: StandaloneProxy, name: str) -> None:
             await trio.sleep(POLL_SECONDS)
 
 
+async def _until_spread(clients: list[Client], places: dict[str, int]) -> None:
+    """Until these sessions, which go on, read where they shall."""
+    with trio.fail_after(PATIENCE):
+        while await _places(clients) != places:
+            await trio.sleep(POLL_SECONDS)
+
+
 class Readers:
     """Threads that read without a pause, each in one session that it never opens again."""
 
@@ -209,9 +216,9 @@ async def test_follower_that_is_killed_under_reads_is_no_error_and_is_used_again
             cluster.kill(victim, Part.BOTH)
             cluster.launch(victim)
         await cluster.wait_serving()
+        await _until_spread(clients, {cluster.node(number).name: 3 for number in (victim, other)})
         for client in clients:
             client.close()
-        await _until_used(proxy, cluster.node(victim).name)
 
 
 async def test_follower_that_is_stopped_in_good_order_under_reads_is_no_error(
@@ -226,6 +233,43 @@ async def test_follower_that_is_stopped_in_good_order_under_reads_is_no_error(
             await readers.go_on(10)
         cluster.launch(victim)
         await cluster.wait_serving()
+        for client in clients:
+            client.close()
+
+
+async def test_sessions_move_to_a_follower_that_comes_back_without_a_pause_and_with_what_they_have_set(
+    cluster: ClusterUnderTest,
+) -> None:
+    _, (victim, other) = await _prepared(cluster)
+    names = [cluster.node(number).name for number in (victim, other)]
+    async with standalone_proxy(cluster) as proxy:
+        clients = await proxy.clients(8)
+        for client in clients:
+            await _run(rows, client, "SET SESSION group_concat_max_len = 4711")
+            await _run(rows, client, "SET @kept = 'this'")
+        cluster.kill(victim, Part.BOTH)
+        await _until_spread(clients, {names[1]: 8})
+        # What is idle has no reason to move, and no place to be counted at but where it is.
+        idle, busy = clients[:2], clients[2:]
+        async with _reading(busy) as readers:
+            await readers.go_on()
+            cluster.launch(victim)
+            await cluster.wait_serving()
+            before = await _selects(cluster)
+            with trio.fail_after(PATIENCE):
+                while (await _selects(cluster))[victim] - before[victim] < 500:
+                    await trio.sleep(POLL_SECONDS)
+            await readers.go_on()
+        await _until_spread(clients, dict.fromkeys(names, 4))
+        for client in (*idle, *busy):
+            question = "SELECT @@group_concat_max_len, COUNT(*) FROM spread"
+            assert await _run(rows, client, question) == [(4711, 1)]
+            assert await _run(rows, client, "SELECT @kept") == [("this",)]
+        # An even spread stays as it is.
+        places = [await _run(reads_at, client) for client in clients]
+        async with _reading(clients) as readers:
+            await readers.go_on(200)
+        assert [await _run(reads_at, client) for client in clients] == places
         for client in clients:
             client.close()
 
@@ -360,6 +404,28 @@ async def test_reads_go_on_at_the_last_follower_while_no_majority_is_there(clust
         await _run(rows, clients[0], "UPDATE spread SET number = 8 WHERE id = 1")
         for client in clients:
             client.close()
+
+
+async def test_read_that_waits_for_a_leader_goes_to_the_follower_that_comes_back(
+    cluster: ClusterUnderTest,
+) -> None:
+    leader, (follower, last) = await _prepared(cluster)
+    async with standalone_proxy(cluster) as proxy:
+        [client] = await proxy.clients(1)
+        await _run(rows, client, "SET SESSION wolfscale_consistency = 'eventual'")
+        cluster.kill_together([leader, follower])
+        cluster.kill(last, Part.MARIADB)
+        with trio.fail_after(PATIENCE):
+            while await _run(status, client, "database_ready") == "ON":
+                await trio.sleep(POLL_SECONDS)
+        assert await _run(status, client, "writable") == "OFF"
+        # There is no majority, so there will be no leader before the others are launched.
+        assert await _run(rows, client, "SELECT number FROM spread WHERE id = 1") == [(1,)]
+        assert await _run(reads_at, client) == cluster.node(last).name
+        for number in (leader, follower):
+            cluster.launch(number)
+        await cluster.wait_serving()
+        client.close()
 
 
 async def test_reads_are_the_leaders_and_the_engines_where_it_is_alone() -> None:

@@ -29,13 +29,18 @@ class Servers:
         """How many there are besides the chosen one."""
         self.serves = True
         """Whether the chosen one does."""
+        self.comes_back = False
+        """Whether the next choice is one that does."""
+        self._change = proxy.change
         self.failures: list[str] = []
         """What the next connections meet: "refused", or "closed" before the greeting."""
 
     def choose(self) -> bool:
-        if self.serves:
+        if self.comes_back:
+            self._change(database_ready=True, crowded=False)
+        elif self.serves:
             return False
-        self.serves = True
+        self.comes_back, self.serves = False, True
         return True
 
     def avoid(self) -> bool:
@@ -119,6 +124,128 @@ async def test_read_that_breaks_while_nobody_leads_runs_elsewhere(servers: Pair)
         assert answers == [[(0, 3)]]
         assert len(several.streams) == 2
         assert proxy.listener.statistics.leader_statements == 0
+
+
+@asynccontextmanager
+async def waiting_for_a_leader(proxy: Cluster, client: Any, sql: str = COUNT) -> AsyncIterator[list[object]]:
+    """A read that has begun when neither a leader nor its server was there; its answer comes meanwhile."""
+    answers: list[object] = []
+
+    async def read() -> None:
+        try:
+            answers.append(await proxy.run(rows, client, sql))
+        except pymysql.err.MySQLError as error:
+            answers.append(error.args[0])
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        while (await proxy.sessions())[0]["State"] != "Waiting for a leader":
+            await trio.sleep(0.01)
+        yield answers
+    assert proxy.listener.statistics.leader_statements == 0
+
+
+async def test_read_that_waits_for_a_leader_goes_to_a_server_that_comes(servers: Pair) -> None:
+    async with reading_elsewhere(servers) as (proxy, several, client):
+        several.streams[0].close()
+        proxy.confirmed = 0
+        proxy.change(writable=False, database_ready=False)
+        async with waiting_for_a_leader(proxy, client) as answers:
+            several.comes_back = True
+        assert answers == [[(3,)]]
+        assert len(several.streams) == 2
+
+
+async def test_transaction_that_only_reads_begins_at_a_server_that_comes(servers: Pair) -> None:
+    async with reading_elsewhere(servers) as (proxy, several, client):
+        several.streams[0].close()
+        proxy.confirmed = 0
+        proxy.change(writable=False, database_ready=False)
+        async with waiting_for_a_leader(proxy, client, "START TRANSACTION READ ONLY") as answers:
+            several.comes_back = True
+        assert answers == [[]]
+        assert await proxy.run(rows, client, COUNT) == [(3,)]
+        await proxy.run(rows, client, "COMMIT")
+        assert proxy.listener.statistics.leader_statements == 0
+
+
+async def test_read_that_waits_for_a_leader_goes_back_to_the_server_beside_the_node(servers: Pair) -> None:
+    async with cluster(servers) as proxy:
+        client = await proxy.run(proxy.connect)
+        [(id,)] = servers.replica.execute("SELECT id FROM information_schema.processlist WHERE user = 'app'")
+        servers.replica.execute(f"KILL {id}")
+        proxy.change(writable=False, database_ready=False)
+        async with waiting_for_a_leader(proxy, client) as answers:
+            proxy.change(database_ready=True)
+        assert answers == [[(3,)]]
+        client.close()
+
+
+async def test_read_is_tried_again_at_the_only_server_while_nobody_leads(servers: Pair) -> None:
+    async with reading_elsewhere(servers) as (proxy, several, client):
+        several.streams[0].close()
+        several.failures, several.others = ["refused", "closed"], 0
+        proxy.change(writable=False)
+        async with waiting_for_a_leader(proxy, client) as answers:
+            pass
+        assert answers == [[(3,)]]
+        assert several.failures == []
+
+
+async def test_read_that_servers_do_not_survive_is_the_leaders_in_the_end(servers: Pair) -> None:
+    async with reading_elsewhere(servers, Bounds(leader_seconds=8)) as (proxy, several, client):
+        several.others = 0
+        proxy.change(writable=False)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_break_what_sleeps, servers, several)
+            with pytest.raises(pymysql.err.MySQLError) as refused:
+                await proxy.run(rows, client, "SELECT SLEEP(50), COUNT(*) FROM t")
+            nursery.cancel_scope.cancel()
+        assert refused.value.args[0] == 1290
+        assert len(several.streams) == 3
+
+
+async def _break_what_sleeps(servers: Pair, several: Servers) -> None:
+    broken = 0
+    while True:
+        await trio.sleep(0.01)
+        found = servers.replica.execute(
+            "SELECT id FROM information_schema.processlist WHERE info LIKE 'SELECT SLEEP%'"
+        )
+        if found and len(several.streams) > broken:
+            several.streams[-1].close()
+            broken = len(several.streams)
+            servers.replica.execute(f"KILL {found[0][0]}")
+
+
+async def test_session_of_a_crowded_server_moves_with_all_that_it_has_set(servers: Pair) -> None:
+    async with reading_elsewhere(servers) as (proxy, several, client):
+        proxy.confirmed = 0
+        await proxy.run(rows, client, "SET SESSION group_concat_max_len = 4711")
+        question = "SELECT @@group_concat_max_len, COUNT(*) FROM t"
+        assert await proxy.run(rows, client, question) == [(4711, 3)]
+        several.comes_back = True
+        proxy.change(crowded=True)
+        relayed = proxy.listener.statistics.relayed_statements
+        for _ in range(10):
+            assert await proxy.run(rows, client, question) == [(4711, 3)]
+        assert len(several.streams) == 2
+        # One read was the task's, which moved; the relay engine carries the others again.
+        assert proxy.listener.statistics.relayed_statements >= relayed + 8
+        assert proxy.listener.statistics.leader_statements == 0
+
+
+async def test_transaction_that_only_reads_keeps_its_crowded_server(servers: Pair) -> None:
+    async with reading_elsewhere(servers) as (proxy, several, client):
+        proxy.confirmed = 0
+        await proxy.run(rows, client, "START TRANSACTION READ ONLY")
+        several.comes_back = True
+        proxy.change(crowded=True)
+        assert await proxy.run(rows, client, COUNT) == [(3,)]
+        assert len(several.streams) == 1
+        await proxy.run(rows, client, "COMMIT")
+        assert await proxy.run(rows, client, COUNT) == [(3,)]
+        assert len(several.streams) == 2
 
 
 async def test_server_that_cannot_be_reached_is_passed_over(servers: Pair) -> None:

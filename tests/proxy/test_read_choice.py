@@ -8,11 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wolfscale.proxy.read_choice import (
+    MOVING_SHARE,
     Candidate,
     Delay,
     Limits,
     best_informed,
     committed,
+    excess,
+    is_uneven,
     leader_view,
     least_used,
     reader_view,
@@ -72,6 +75,31 @@ def test_node_with_the_fewest_sessions_is_chosen() -> None:
     assert least_used([], len) is None
 
 
+@pytest.mark.parametrize(("sessions", "least"), [(1, 0), (3, 2), (100, 76), (0, 0)])
+def test_spread_that_is_nearly_even_stays(sessions: int, least: int) -> None:
+    assert excess(sessions, least) == 0
+
+
+@given(st.lists(st.integers(0, 500), min_size=2, max_size=5))
+def test_sessions_move_a_few_at_a_time_until_the_spread_is_even(counts: list[int]) -> None:
+    for _ in range(1000):
+        moves = [excess(count, min(counts)) for count in counts]
+        if not any(moves):
+            break
+        before = counts[:]
+        for number, most in enumerate(moves):
+            assert most <= before[number] // MOVING_SHARE + 1
+            for _ in range(most):
+                other = counts.index(min(counts))
+                if is_uneven(counts[number], counts[other]):
+                    counts[number] -= 1
+                    counts[other] += 1
+        assert sum(counts) == sum(before)
+        assert max(counts) <= max(before)
+    # No session moves any more, and none has a server with a quarter more than another.
+    assert max(counts) - min(counts) <= max(1, max(counts) // 4)
+
+
 def test_newest_term_is_believed_and_then_the_leader_itself() -> None:
     old = View(node="a", term=3, leader="a", writable=True)
     follower = View(node="b", term=4, leader="c")
@@ -100,6 +128,8 @@ def test_session_sees_who_leads_and_how_far_its_own_server_is() -> None:
     assert (seen.node, seen.elsewhere, seen.database_ready, seen.is_leader) == ("b", True, True, False)
     assert (seen.term, seen.leader, seen.committed_sequence, seen.applied_sequence) == (3, "a", 100, 70)
     assert not reader_view(BASE, node, ready=False).database_ready
+    assert reader_view(BASE, node, ready=True, crowded=True).crowded
+    assert not reader_view(BASE, node, ready=False, crowded=True).crowded
 
 
 def test_session_without_another_server_takes_the_leaders_for_its_own() -> None:

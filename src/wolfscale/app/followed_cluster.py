@@ -24,6 +24,8 @@ from wolfscale.proxy.read_choice import (
     Limits,
     best_informed,
     committed,
+    excess,
+    is_uneven,
     leader_view,
     least_used,
     reader_view,
@@ -37,7 +39,8 @@ RETRY_SECONDS = 0.2
 LONGEST_RETRY_SECONDS = 2.0
 """A node that comes back is noticed that late at most."""
 LOOK_SECONDS = 0.5
-"""How often it is looked whether a node has fallen behind while nothing was told."""
+"""How often it is looked whether a node has fallen behind while nothing was told, and whether sessions are
+spread unevenly."""
 QUESTION_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
 """A node that does not answer for so long is stuck: it is followed no more until it does."""
@@ -60,6 +63,7 @@ class FollowedNode:
         views: what a session sees that reads there.
         delay: of its MariaDB.
         sessions: those that read there.
+        moves: so many of them may still choose another node before it is looked again.
         lost: set when the stream has ended.
     """
 
@@ -69,6 +73,7 @@ class FollowedNode:
         self.views = Views()
         self.delay = Delay()
         self.sessions: set[Reading] = set()
+        self.moves = 0
         self.lost = trio.Event()
 
     @property
@@ -200,7 +205,14 @@ class FollowedCluster:
     async def _look_regularly(self) -> None:
         while True:
             await trio.sleep(LOOK_SECONDS)
+            self._count()
             self._look()
+
+    def _count(self) -> None:
+        """Let some sessions of the nodes move that have many more than another."""
+        least = min((len(self._nodes[id].sessions) for id in self._readers), default=0)
+        for id, node in self._nodes.items():
+            node.moves = excess(len(node.sessions), least) if id in self._readers else 0
 
     def _look(self) -> None:
         """Put together what the nodes have told."""
@@ -225,7 +237,9 @@ class FollowedCluster:
         self._left = {node for node in self._left if node.sessions}
         for node in (*nodes.values(), *self._left):
             ready = node.id in found and not node.lost.is_set()
-            if (view := reader_view(base, node.view, ready=ready)) != node.views.current:
+            view = reader_view(base, node.view, ready=ready, crowded=node.moves > 0)
+            # Whoever waits at a node that does not serve may choose one that has come.
+            if view != node.views.current or changed:
                 node.views.update(view)
 
     def _candidates(self, base: View) -> list[Candidate]:
@@ -254,6 +268,21 @@ class FollowedCluster:
         # So that the first sessions of several proxies do not meet at one node.
         random.shuffle(found)
         return least_used(found, lambda node: len(node.sessions))
+
+    def choose_anew(self, node: FollowedNode, but: Container[str]) -> FollowedNode | None:
+        """Another node for a session of one that has many; None: it stays.
+
+        Args:
+            node: where it reads.
+            but: none of these ids.
+        """
+        other = self.choose(but)
+        if other is None or not is_uneven(len(node.sessions), len(other.sessions)):
+            return None
+        node.moves -= 1
+        if not node.moves:
+            node.views.update(msgspec.structs.replace(node.views.current, crowded=False))
+        return other
 
     async def _answer(self, node: FollowedNode, name: str, arguments: dict[str, Any]) -> Any:
         """What a node asks the proxy; all but one are told of no sessions, so that none is found twice."""

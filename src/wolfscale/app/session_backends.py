@@ -1,9 +1,10 @@
 """The servers of one session of a proxy that has none beside it: `proxy.backend.Backends` over all nodes.
 
-The session reads at one node, which it keeps while that serves and keeps up; everything else is the leader's.
+The session reads at one node, which it keeps while that serves, keeps up, and has no more than its share of
+the sessions; everything else is the leader's.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 
 import trio
@@ -52,10 +53,14 @@ class SessionBackends:
         return self._cluster.views if self._node is None else self._node.views
 
     def choose(self) -> bool:
-        """Choose another node if the present one does not serve, lags or leads; whether it is another."""
-        if self.views.current.database_ready:
+        """Choose another node if the present one does not serve, lags, leads or is crowded; whether it did."""
+        view, node = self.views.current, self._node
+        if not view.database_ready:
+            return self._move_to(self._choice())
+        if node is None or not view.crowded:
             return False
-        return self._move_to(self._choice())
+        other = self._cluster.choose_anew(node, self._avoided_now)
+        return other is not None and self._move_to(other)
 
     def avoid(self) -> bool:
         """The chosen node has failed this session: choose another; false: there is none but the leader."""
@@ -67,9 +72,13 @@ class SessionBackends:
         return other is not None and self._move_to(other)
 
     def _choice(self) -> FollowedNode | None:
+        return self._cluster.choose(self._avoided_now)
+
+    @property
+    def _avoided_now(self) -> Container[str]:
         now = trio.current_time()
         self._avoided = {id: until for id, until in self._avoided.items() if now < until}
-        return self._cluster.choose(but=self._avoided)
+        return self._avoided
 
     def _move_to(self, node: FollowedNode | None) -> bool:
         if node is self._node:

@@ -62,7 +62,7 @@ class Backends(Protocol):
         ...
 
     def choose(self) -> bool:
-        """Choose another server for a session's reads if the present one does not serve them any more.
+        """Choose another server for a session's reads if the present one does not serve or is crowded.
 
         Only a proxy without a MariaDB beside it can: then `views` and everything local are that server's.
 

@@ -20,6 +20,7 @@ from wolfscale.proxy.router import SessionFacts
 from wolfscale.proxy.state import SessionState
 from wolfscale.proxy.statistics import Statistics
 from wolfscale.proxy.view import View
+from wolfscale.proxy.waiting_reads import WaitingRead
 from wolfscale.proxy.waits import Waits
 
 ER_BAD_DB = 1049
@@ -111,12 +112,21 @@ class Connections:
         if self.killed:
             raise ConnectionKilled
 
-    async def choose(self) -> None:
-        """Have another server chosen for reads if the present one does not serve them any more."""
-        if not self._facts.local_transaction and self.backends.choose():
-            self._refused_locally = False
-            self.on_moved()
-            await self._drop_reader()
+    async def choose(self) -> bool:
+        """Have another server chosen for reads if the present one does not serve them or is crowded.
+
+        Returns:
+            Whether it is another one.
+        """
+        serves = self.backends.views.current.database_ready
+        if self._facts.local_transaction or (serves and not self.credentials.reopens):
+            return False
+        if not self.backends.choose():
+            return False
+        self._refused_locally = False
+        self.on_moved()
+        await self._drop_reader()
+        return True
 
     def avoid(self) -> bool:
         """Have another server chosen for reads since the present one has failed; false: there is none."""
@@ -132,16 +142,23 @@ class Connections:
         view = self.backends.views.current
         if view.is_leader and view.writable:
             return None
-        credentials = self.credentials
-        if credentials.leader_only:
+        if not self.may_read:
             return None
         reader = self.reader
         if reader is not None and not reader.closed:
-            return None if reader.sandboxed else reader
-        if not credentials.reopens or self._refused_locally:
-            return None
+            return reader
         await self._drop_reader()
         return await self._open_local()
+
+    @property
+    def may_read(self) -> bool:
+        """Whether the local connection can be used, or opened if its server lets it."""
+        if self.credentials.leader_only:
+            return False
+        reader = self.reader
+        if reader is not None and not reader.closed:
+            return not reader.sandboxed
+        return self.credentials.reopens and not self._refused_locally
 
     async def _open_local(self) -> BackendConnection | None:
         """Open the local connection, where there are several servers to choose from at one that answers."""
@@ -161,13 +178,15 @@ class Connections:
                 return None
         return None
 
-    async def leader(self, *, rollback: bool = False) -> BackendConnection:
+    async def leader(self, *, rollback: bool = False, read: WaitingRead | None = None) -> BackendConnection:
         """The leader's connection, up to date with the session's state.
 
         Args:
             rollback: the statement is a ROLLBACK, which is what the loss of a transaction comes to.
+            read: the statement is this one, which another server may answer.
 
         Raises:
+            ReaderServes: one can now.
             NoLeader: none became writable within the bound.
             TransactionLost: the leader changed under an open transaction.
             SessionLost: it took with it what cannot be restored.
@@ -187,19 +206,22 @@ class Connections:
             raise LogInNotRepeatable
         try:
             with self.waits.interruptible("Waiting for a leader"):
-                return await self._open_leader(rollback=rollback)
+                return await self._open_leader(rollback=rollback, read=read)
         except ServerError as error:
             if error.errno not in LOG_IN_REFUSED:
                 raise
             # The password was changed, perhaps by this very session, or the account: as good as gone.
             raise ProxyError(error.errno, error.sqlstate, error.message, fatal=True) from error
 
-    async def _open_leader(self, *, rollback: bool) -> BackendConnection:
-        views = self.backends.views
+    async def _open_leader(self, *, rollback: bool, read: WaitingRead | None = None) -> BackendConnection:
         failure = ""
-        with trio.move_on_after(self._bounds.leader_seconds):
+        until = trio.current_time() + self._bounds.leader_seconds if read is None else read.until
+        with trio.move_on_at(until):
             while True:
-                await views.changes.wait_until(lambda: views.current.writable)
+                if read is not None:
+                    await read.until_writable()
+                views = self.backends.views
+                await views.changes.wait_until(lambda seen=views: seen.current.writable)  # type: ignore[misc]
                 view = views.current
                 if self.writer is not None and self.writer.term == view.term and not self.writer.closed:
                     return self.writer
@@ -212,7 +234,9 @@ class Connections:
                     failure = str(error)
                 # The node may be gone before the view says so: try again soon, or when it does.
                 with trio.move_on_after(0.2):
-                    await views.changes.wait_until(lambda seen=view: views.current.term != seen.term)  # type: ignore[misc]
+                    await views.changes.wait_until(
+                        lambda views=views, term=view.term: views.current.term != term  # type: ignore[misc]
+                    )
         raise NoLeader(self._bounds.leader_seconds, failure)
 
     async def _open_in(self, view: View) -> BackendConnection:

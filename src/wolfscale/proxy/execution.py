@@ -19,7 +19,14 @@ from wolfscale.mysql.transport import PacketStream
 from wolfscale.proxy.backend import BackendConnection, Backends
 from wolfscale.proxy.connections import ER_MUST_CHANGE_PASSWORD, Bounds, Connections
 from wolfscale.proxy.consistency import Level, SessionConsistency, sequence_of
-from wolfscale.proxy.errors import ControlLost, NoLeader, OutcomeUnknown, ProxyError, TransactionLost
+from wolfscale.proxy.errors import (
+    ControlLost,
+    NoLeader,
+    OutcomeUnknown,
+    ProxyError,
+    RefusedStatement,
+    TransactionLost,
+)
 from wolfscale.proxy.global_variables import is_default, variable_name
 from wolfscale.proxy.local_transactions import LocalTransactions
 from wolfscale.proxy.memory import SessionMemory
@@ -29,8 +36,10 @@ from wolfscale.proxy.settings import Scope
 from wolfscale.proxy.state import SessionState, is_leader_only
 from wolfscale.proxy.statement import Effect, Kind, Statement
 from wolfscale.proxy.statistics import Statistics
+from wolfscale.proxy.table_checks import TableChecks
 from wolfscale.proxy.variable_reads import VariableReads
 from wolfscale.proxy.view import Views
+from wolfscale.proxy.waiting_reads import ReaderServes, WaitingRead
 
 MISJUDGED = frozenset({1290, 1792, 1836})
 """A read-only server's or transaction's refusals: the statement was no plain read after all."""
@@ -144,7 +153,9 @@ class Executor:
         facts: what routing asks.
         memory: keeps both true, and knows how the session's text is read.
         variable_reads: has what the session's user variables were given read.
+        table_checks: looks at tables that MariaDB would log in words of its own.
         last: the connection that ran the last statement.
+        servers_lost: how many servers for reads were lost with what they ran.
         consistency: what its reads must have seen.
         bounds: how long it waits, and how old what it reads may be.
     """
@@ -173,10 +184,12 @@ class Executor:
         first = connections.writer or connections.reader
         assert first is not None
         self.last: BackendConnection = first
+        self.servers_lost = 0
         self._rewrites = not client_capabilities & Capability.SESSION_TRACK
         self._deprecates_eof = bool(client_capabilities & Capability.DEPRECATE_EOF)
         self.memory = SessionMemory(state, facts, first)
         self.variable_reads = VariableReads(self)
+        self.table_checks = TableChecks(self)
         self._local_transactions = LocalTransactions(self)
         connections.on_moved = self._on_moved
 
@@ -224,12 +237,9 @@ class Executor:
         if target is Target.LOCAL and level is Level.STRONG:
             await self._confirm()
         if target is Target.LOCAL and level is not Level.LEADER:
-            if statement.read_only_start:
-                if await self._local_transactions.begin(statement, request, sql):
-                    return
-            elif await self.run_locally(statement, request, sql):
-                return
-        elif target is Target.PREVIOUS:
+            await self._read(statement, request, sql)
+            return
+        if target is Target.PREVIOUS:
             if await self._run_where_the_last_ran(statement, request, sql):
                 return
         elif target is Target.EITHER and not is_leader_only(statement.assignments):
@@ -241,6 +251,18 @@ class Executor:
             ):
                 return
         await self.run_on_leader(statement, request, sql)
+
+    async def _read(self, statement: Statement, request: Request, sql: bytes) -> None:
+        """Run a read, or what begins a transaction of reads, here or, if need be, on the leader."""
+        run_here = self._local_transactions.begin if statement.read_only_start else self.run_locally
+        lost_before, waiting = self.servers_lost, None
+        while not await run_here(statement, request, sql):
+            waiting = waiting or WaitingRead(self, lost_before)
+            try:
+                await self.run_on_leader(statement, request, sql, waiting)
+            except ReaderServes:
+                continue
+            return
 
     async def _run_where_the_last_ran(self, statement: Statement, request: Request, sql: bytes) -> bool:
         """Ask the local connection about its last statement; false if that was the leader's."""
@@ -281,6 +303,7 @@ class Executor:
                     await self.connections.bring_up_to_date(connection)
                 return await self.run_on(connection, statement, request, sql, may_decline=True)
             except (ConnectionLost, RemoteProtocolError):
+                self.servers_lost += 1
                 await self.connections.drop(connection)
             except ServerError:
                 # It does not prepare here, or refuses a setting: the leader's word counts.
@@ -360,19 +383,33 @@ class Executor:
             except ConnectionLost:
                 self.connections.mark_broken()
 
-    async def run_on_leader(self, statement: Statement, request: Request, sql: bytes) -> None:
+    async def run_on_leader(
+        self, statement: Statement, request: Request, sql: bytes, read: WaitingRead | None = None
+    ) -> None:
         """Run a statement on the leader's MariaDB, whoever leads.
 
-        Raises: see `execute`.
+        Args:
+            statement: what it is.
+            request: the command.
+            sql: its text.
+            read: it is this one, which another server may answer.
+
+        Raises:
+            ReaderServes: one can now.
+            ProxyError: and so on, see `execute`.
         """
         retry_until = trio.current_time() + self.bounds.leader_seconds
         while True:
             term = self.views.current.term
-            writer = await self.connections.leader(rollback=statement.rollback)
+            writer = await self.connections.leader(rollback=statement.rollback, read=read)
             try:
                 if writer.known_entries != self.state.last_number:
                     await self.connections.bring_up_to_date(writer)
+                await self.table_checks.before(writer, statement)
                 payload = await request.payload_for(writer)
+            except RefusedStatement:
+                self._statistics.refused_statements += 1
+                raise
             except (ConnectionLost, RemoteProtocolError):
                 # Nothing was sent yet: once more, which finds the connection closed and says what was lost.
                 writer.closed = True

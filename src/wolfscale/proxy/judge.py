@@ -15,6 +15,7 @@ from wolfscale.proxy.settings import Assignment, Scope, parse_assignments
 from wolfscale.proxy.splitting import is_compound, split_statements
 from wolfscale.proxy.statement import Effect, Kind, Statement
 from wolfscale.proxy.user_variables import variable_names
+from wolfscale.proxy.written_tables import WrittenTables, written_tables
 
 _UNKNOWN = Statement(
     kind=Kind.OTHER, reason="not known to the proxy", intent=True, may_write=True, one_result=False
@@ -41,8 +42,27 @@ def judge(tokens: Tokens, mode: LexerMode, node_account: str) -> Statement:
     judged = [_judge_one(part, tokens, mode, node_account) for part in parts]
     statement = judged[0] if len(judged) == 1 else _combine(judged, tokens, mode, node_account)
     if tokens.executable_comment or not tokens.complete:
-        return _never_local(statement, tokens)
-    return statement
+        statement = _never_local(statement, tokens)
+    tables = _tables(parts, judged)
+    return replace(statement, tables=tables, cacheable=False) if tables is not None else statement
+
+
+def _tables(parts: list[Sequence[Token]], judged: list[Statement]) -> WrittenTables | None:
+    """The tables that a text makes, literals that it runs or prepares included."""
+    found: WrittenTables | None = None
+    for part, statement in zip(parts, judged, strict=True):
+        # What a stored program will do is not seen here.
+        program = is_compound(part) and part[0].word in ("CREATE", "ALTER")
+        for tables in (None if program else written_tables(part), statement.tables):
+            if tables is not None:
+                found = tables if found is None else found | tables
+    if found is not None and len(parts) > 1:
+        words = {token.word for part in parts for token in part if token.kind is TokenKind.WORD}
+        # The other statements matter too.
+        found |= WrittenTables(
+            changes_schema=bool(words & {"USE", "DATABASE", "SCHEMA"}), changes_mode="SQL_MODE" in words
+        )
+    return found
 
 
 def _never_local(statement: Statement, tokens: Tokens) -> Statement:
@@ -374,6 +394,7 @@ def _judge_prepare(tokens: Sequence[Token], text: Tokens, mode: LexerMode, node_
             cacheable=False,
             # A statement that prepares another from an expression, inside a literal: known when it runs.
             source=(source[0].start, source[0].end) if inner.source is not None else None,
+            tables=replace(inner.tables, alone=False) if inner.tables is not None else None,
         )
     return _other(
         "prepares a statement whose text is not known yet",

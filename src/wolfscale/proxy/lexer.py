@@ -79,6 +79,11 @@ def decode_sql(sql: bytes, character_set: str = "") -> str:
     return sql.decode(codec, "replace") if codec else sql.decode("latin-1")
 
 
+def encode_sql(text: str, character_set: str = "") -> bytes:
+    """The reverse of `decode_sql`."""
+    return text.encode(_MULTIBYTE_CODECS.get(character_set, "latin-1"), "replace")
+
+
 def is_multibyte_unsafe(character_set: str) -> bool:
     """Whether bytes of this client character set cannot be lexed one by one."""
     return character_set in _MULTIBYTE_CODECS

@@ -12,6 +12,7 @@ from wolfscale.proxy.settings import Assignment, Scope
 from wolfscale.proxy.state import SessionState, names_of
 from wolfscale.proxy.statement import Effect, Kind, Statement
 from wolfscale.proxy.user_variables import literal_variables
+from wolfscale.proxy.written_tables import LOSSY_MODES
 
 _AUTOCOMMIT = int(Status.AUTOCOMMIT)
 _NO_BACKSLASH_ESCAPES = int(Status.NO_BACKSLASH_ESCAPES)
@@ -27,12 +28,14 @@ class SessionMemory:
         facts: what routing asks.
         mode: how its server reads its text.
         character_set: its character_set_client, if that needs care, else "".
+        loses_table_options: its sql_mode has SHOW CREATE TABLE leave something out.
     """
 
     def __init__(self, state: SessionState, facts: SessionFacts, first: BackendConnection) -> None:
         self.state = state
         self.facts = facts
         self.character_set = ""
+        self.loses_table_options = False
         self.mode = LexerMode(server_version=version_number(first.server_version))
         self.on_variables(first)
 
@@ -152,6 +155,7 @@ class SessionMemory:
             ansi_quotes="ANSI_QUOTES" in sql_mode,
             server_version=self.mode.server_version,
         )
+        self.loses_table_options = not set(LOSSY_MODES).isdisjoint(sql_mode)
         if "ORACLE" in sql_mode:
             self.facts.foreign_syntax = "the session speaks Oracle's dialect"
         elif self.character_set:

@@ -14,6 +14,10 @@ from wolfscale.proxy.view import View
 
 DELAY_SECONDS = 2.0
 """Servers that are busy are behind by less."""
+UNEVEN_SHARE = 4
+"""A spread is uneven where one server has this part more of the sessions than another."""
+MOVING_SHARE = 8
+"""This part of a difference moves at a time, so that a server that has just started is not run over."""
 
 
 class Delay:
@@ -125,6 +129,24 @@ def least_used(items: Iterable[_T], sessions: Callable[[_T], int]) -> _T | None:
     return min(items, key=sessions, default=None)
 
 
+def excess(sessions: int, least: int) -> int:
+    """How many of a server's sessions shall choose another one now.
+
+    Args:
+        sessions: it has so many.
+        least: that with the fewest has so many.
+    """
+    difference = sessions - least
+    if not is_uneven(sessions, least) or difference * UNEVEN_SHARE < sessions:
+        return 0
+    return -(-difference // MOVING_SHARE)
+
+
+def is_uneven(sessions: int, least: int) -> bool:
+    """Whether a session that moves from the first of two servers to the second makes them more even."""
+    return sessions - least >= 2
+
+
 def leader_view(base: View, *, alone: bool) -> View:
     """What a session sees that reads nowhere but on the leader.
 
@@ -144,13 +166,14 @@ def leader_view(base: View, *, alone: bool) -> View:
     )
 
 
-def reader_view(base: View, view: View, *, ready: bool) -> View:
+def reader_view(base: View, view: View, *, ready: bool, crowded: bool = False) -> View:
     """What a session sees that reads from a node.
 
     Args:
         base: who leads.
         view: the node's own.
         ready: whether it is one of the `readers`.
+        crowded: whether sessions shall move away from it.
     """
     return msgspec.structs.replace(
         base,
@@ -159,4 +182,5 @@ def reader_view(base: View, view: View, *, ready: bool) -> View:
         is_leader=False,
         database_ready=ready,
         applied_sequence=view.applied_sequence,
+        crowded=ready and crowded,
     )

@@ -42,6 +42,7 @@ from wolfscale.proxy.statement import Effect, Kind, Statement
 from wolfscale.proxy.statement_scan import StatementScan
 from wolfscale.proxy.statistics import Statistics
 from wolfscale.proxy.upload import HEAD_BYTES, LongRequest, Upload
+from wolfscale.proxy.written_tables import LOSSLESS
 from wolfscale.sockets import NonblockingStream
 
 ER_UNKNOWN_COMMAND = 1047
@@ -393,6 +394,8 @@ class Session:
         if statement.source is not None:
             statement, sql = await self._resolve(statement, sql)
             payload = payload[:1] + sql
+        if executor.memory.loses_table_options:
+            payload = payload[:1] + _as_logged(statement, sql)
         await executor.execute(statement, TextRequest(payload), sql)
 
     def _with_id(self, sql: bytes) -> bytes:
@@ -484,6 +487,7 @@ class Session:
             | (inner.effects if runs else Effect.NONE),
             may_write=runs,
             one_result=not runs or inner.one_result,
+            tables=None if inner.tables is None else replace(inner.tables, alone=False),
         )
         return judged, sql[:start] + literal + sql[end:]
 
@@ -498,16 +502,24 @@ class Session:
                 "What is addressed to the proxy cannot be prepared: send it as text",
             )
         sql = self._with_id(sql)
-        ids = id_template(sql, executor.memory.mode, executor.memory.character_set)
-        if ids is not None:
-            sql = ids.example()
+        memory = executor.memory
+        ids = id_template(sql, memory.mode, memory.character_set)
         statement = self._classifier.classify(
-            sql, executor.memory.mode, prepared=True, character_set=executor.memory.character_set
+            sql if ids is None else ids.example(),
+            memory.mode,
+            prepared=True,
+            character_set=memory.character_set,
         )
         if statement.refusal is not None:
             self._statistics.refused_statements += 1
         if statement.kill:
             raise NESTED_KILL.error()
+        # Whatever sql_mode it will be executed in.
+        sql = _as_logged(statement, sql)
+        if ids is not None:
+            ids = id_template(sql, memory.mode, memory.character_set)
+            assert ids is not None
+            sql = ids.example()
         await self._prepared.prepare(statement, sql, ids, own.level if own else None)
 
     async def _on_set_option(self, payload: bytes) -> None:
@@ -519,6 +531,7 @@ class Session:
         """COM_RESET_CONNECTION: both connections forget; what had died with a leader is no loss any more."""
         self._prepared.clear()
         self._executor.variable_reads.clear()
+        self._executor.table_checks.clear()
         self._executor.consistency.choose(None)
         self._state.clear(keep_schema=True)
         self._facts.effects = Effect.NONE
@@ -567,6 +580,7 @@ class Session:
         self._facts.log_in = credentials.leader_only
         self._prepared.clear()
         self._executor.variable_reads.clear()
+        self._executor.table_checks.clear()
         self._executor.consistency.choose(None)
         self._state.clear(keep_schema=False)
         self._facts.effects = Effect.NONE
@@ -579,3 +593,9 @@ class Session:
         self._facts.autocommit = bool(connection.tracker.status & _AUTOCOMMIT)
         self._executor.memory.on_variables(connection)
         await self._client.write(ok)
+
+
+def _as_logged(statement: Statement, sql: bytes) -> bytes:
+    """A text so that MariaDB writes into its log all of a table that the text makes."""
+    tables = statement.tables
+    return LOSSLESS + sql if tables is not None and tables.alone and tables.from_query else sql

@@ -246,6 +246,7 @@ class Shortcut:
             reader is not None
             and reader.is_passable(known)
             and view.database_ready
+            and not (view.crowded and executor.connections.credentials.reopens)
             and self._consistency.allows(view.applied_sequence)
             and not executor.bounds.lags(view)
         ):

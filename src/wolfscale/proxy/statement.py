@@ -7,6 +7,7 @@ from wolfscale.mysql.tracker import ResultHead
 from wolfscale.proxy.global_variables import sets_globals
 from wolfscale.proxy.refused import Refusal
 from wolfscale.proxy.settings import Assignment
+from wolfscale.proxy.written_tables import WrittenTables
 
 
 class Kind(Enum):
@@ -69,6 +70,7 @@ class Statement:
         read_only_start: whether it begins one that only reads.
         kill: whether it is a KILL, which the proxy carries out itself.
         user_variables: those that it may give other values; None where its text does not tell.
+        tables: the tables that it makes and MariaDB may log in other words; None: none.
         sets_globals: whether it sets global variables, which the other nodes must be told.
         plain: whether it needs nothing on the leader but to be sent, and leaves nothing behind.
         head: what its results began with last; of no meaning to what it is.
@@ -92,6 +94,7 @@ class Statement:
     read_only_start: bool = False
     kill: bool = False
     user_variables: frozenset[str] | None = None
+    tables: WrittenTables | None = None
     sets_globals: bool = field(init=False)
     plain: bool = field(init=False)
     head: ResultHead = field(init=False, repr=False, compare=False, default_factory=ResultHead)

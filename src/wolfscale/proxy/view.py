@@ -28,6 +28,8 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
             node is no learner.
         elsewhere: whether "this node" is one that such a proxy has chosen for a session, and its MariaDB the
             one there; `node` is empty while that is none but the leader.
+        crowded: then also, whether it has so many more of the sessions than another that the next one that
+            reads shall choose anew.
     """
 
     node: str = ""
@@ -45,6 +47,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     peers: tuple[str, ...] = ()
     readable: bool = False
     elsewhere: bool = False
+    crowded: bool = False
 
 
 class Views:
