@@ -15,7 +15,7 @@ from wolfscale.proxy.view import View
 DELAY_SECONDS = 2.0
 """Servers that are busy are behind by less."""
 UNEVEN_SHARE = 4
-"""A spread is uneven where one server has this part more of the sessions than another."""
+"""Sessions move where a server has this part of its own more than another."""
 MOVING_SHARE = 8
 """This part of a difference moves at a time, so that a server that has just started is not run over."""
 
