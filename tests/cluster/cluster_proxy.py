@@ -56,13 +56,14 @@ class StandaloneProxy:
 
 @asynccontextmanager
 async def standalone_proxy(
-    cluster: ClusterUnderTest, peers: Sequence[int] = (1,), **settings: object
+    cluster: ClusterUnderTest, peers: Sequence[int] = (1,), *, servers: int | None = None, **settings: object
 ) -> AsyncIterator[StandaloneProxy]:
-    """Run a proxy that is given some of the cluster's nodes; as soon as it knows all of them.
+    """Run a proxy that is given some of the cluster's nodes; as soon as it knows all that have a MariaDB.
 
     Args:
         cluster: running.
         peers: the nodes' numbers.
+        servers: how many nodes have a MariaDB; None: all.
         settings: keys under [proxy].
     """
     [port] = free_ports(1)
@@ -80,7 +81,7 @@ async def standalone_proxy(
     proxy = StandaloneProxy(port, log)
     try:
         with trio.fail_after(PATIENCE):
-            while proxy.log.count("following a node") < len(cluster.numbers):
+            while proxy.log.count("following a node") < (servers or len(cluster.numbers)):
                 assert process.poll() is None, proxy.log
                 await trio.sleep(POLL_SECONDS)
         yield proxy

@@ -3,7 +3,7 @@
 import shutil
 import signal
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pymysql
@@ -30,11 +30,17 @@ class ClusterUnderTest(DemoCluster):
     Not under pytest's own: unix sockets' paths may have 107 bytes at most.
     """
 
-    def __init__(self, nodes: int = 3, *, settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        nodes: int = 3,
+        *,
+        settings: Settings | None = None,
+        node_settings: Mapping[int, Settings] | None = None,
+    ) -> None:
         directory = Path(tempfile.mkdtemp(prefix="wolfscale-test-", dir="/tmp"))
         # MariaDB runs as a user of its own and must reach its data below.
         directory.chmod(0o755)
-        plan = ClusterPlan.with_free_ports(directory, nodes, settings=settings)
+        plan = ClusterPlan.with_free_ports(directory, nodes, settings=settings, node_settings=node_settings)
         super().__init__(plan, access=admin_connection_info)
         self.clients = Clients(self)
 

@@ -53,7 +53,7 @@ class SessionBackends:
         return self._cluster.views if self._node is None else self._node.views
 
     def choose(self) -> bool:
-        """Choose another node if this one does not serve, lags, leads or is crowded; whether it is another."""
+        """Choose another node if this one does not serve, lags, leads or is crowded; whether there is one."""
         view, node = self.views.current, self._node
         if not view.database_ready:
             return self._move_to(self._choice())
