@@ -502,24 +502,18 @@ class Session:
                 "What is addressed to the proxy cannot be prepared: send it as text",
             )
         sql = self._with_id(sql)
-        memory = executor.memory
-        ids = id_template(sql, memory.mode, memory.character_set)
+        ids = id_template(sql, executor.memory.mode, executor.memory.character_set)
+        if ids is not None:
+            sql = ids.example()
         statement = self._classifier.classify(
-            sql if ids is None else ids.example(),
-            memory.mode,
-            prepared=True,
-            character_set=memory.character_set,
+            sql, executor.memory.mode, prepared=True, character_set=executor.memory.character_set
         )
         if statement.refusal is not None:
             self._statistics.refused_statements += 1
         if statement.kill:
             raise NESTED_KILL.error()
-        # Whatever sql_mode it will be executed in.
+        # Whatever sql_mode it will be executed in. No CREATE TABLE has ids in it.
         sql = _as_logged(statement, sql)
-        if ids is not None:
-            ids = id_template(sql, memory.mode, memory.character_set)
-            assert ids is not None
-            sql = ids.example()
         await self._prepared.prepare(statement, sql, ids, own.level if own else None)
 
     async def _on_set_option(self, payload: bytes) -> None:

@@ -1,0 +1,162 @@
+"""Before a CREATE TABLE that MariaDB would log in words of its own: would the replicas make the same table?
+
+Asked of the leader on the session's own connection, where its temporary tables are. What would make another
+table elsewhere is refused, since nothing would report the difference afterwards.
+"""
+
+import itertools
+import re
+from typing import TYPE_CHECKING
+
+from wolfscale.mysql.constants import Command
+from wolfscale.mysql.errors import ServerError
+from wolfscale.proxy.backend import BackendConnection
+from wolfscale.proxy.errors import RefusedStatement
+from wolfscale.proxy.lexer import LexerMode, TokenKind, encode_sql, tokenize
+from wolfscale.proxy.refused import ER_NOT_SUPPORTED_YET
+from wolfscale.proxy.statement import Effect, Statement
+from wolfscale.proxy.written_tables import TableCopy, WrittenTables, qualified
+
+if TYPE_CHECKING:
+    from wolfscale.proxy.execution import Executor
+
+_QUERY = bytes((Command.QUERY,))
+_PLAIN_MODE = LexerMode()
+# The session's own settings would change what is shown, and how it is written.
+_SETTINGS = "SET STATEMENT sql_mode='',character_set_results=utf8mb4,max_statement_time=0 FOR "
+_TEMPORARY = re.compile(rb"CREATE TEMPORARY TABLE\b")
+
+
+class TableChecks:
+    """One session's."""
+
+    def __init__(self, executor: "Executor") -> None:
+        self._executor = executor
+        self._prepared: WrittenTables | None = None
+
+    def clear(self) -> None:
+        """The session begins anew."""
+        self._prepared = None
+
+    async def before(self, writer: BackendConnection, statement: Statement) -> None:
+        """Look at what a statement would make, or what one may that was prepared in SQL.
+
+        Args:
+            writer: the leader's connection, up to date with the session.
+            statement: about to be sent.
+
+        Raises:
+            RefusedStatement: a replica would make another table.
+            ConnectionLost: the connection is gone.
+        """
+        tables = statement.tables
+        if statement.effects & Effect.NAMED_STATEMENTS and tables is not None:
+            self._prepared = tables if self._prepared is None else self._prepared | tables
+            return
+        if statement.effects & Effect.PERHAPS_TEMPORARY_TABLES and self._prepared is not None:
+            tables = self._prepared if tables is None else self._prepared | tables
+        if tables is None:
+            return
+        status = writer.tracker.status
+        loses_options = self._executor.memory.loses_table_options or tables.changes_mode
+        if tables.from_query and not tables.alone and loses_options:
+            raise _refused("CREATE TABLE ... SELECT in this sql_mode", _BY_ITSELF)
+        for copy in tables.copies:
+            await self._check(writer, copy, tables, loses_options=loses_options)
+        writer.tracker.status = status
+
+    async def _check(
+        self, writer: BackendConnection, copy: TableCopy, tables: WrittenTables, *, loses_options: bool
+    ) -> None:
+        what = f"CREATE TABLE {_shown(copy.schema, copy.name)} LIKE {_shown(copy.source_schema, copy.source)}"
+        if not tables.alone and copy.source in tables.temporary:
+            raise _refused(what, _BY_ITSELF)
+        collation = await self._temporary_collation(writer, copy)
+        if collation is None:
+            return
+        if not tables.alone and tables.changes_schema:
+            raise _refused(what, _BY_ITSELF)
+        if loses_options:
+            raise _refused(what, "take ANSI, ORACLE and the like out of the session's sql_mode before it")
+        default = await self._default_collation(writer, copy)
+        if default is not None and default != collation:
+            character_set = collation.partition("_")[0]
+            raise _refused(
+                what,
+                f"{_shown(copy.source_schema, copy.source)} is a temporary table in {collation}, and the new "
+                f"table's database has {default}, which the other servers would take: write the columns out, "
+                f"with DEFAULT CHARACTER SET {character_set} COLLATE {collation} (SHOW CREATE TABLE shows "
+                "them), or run ALTER DATABASE first",
+            )
+
+    async def _temporary_collation(self, writer: BackendConnection, copy: TableCopy) -> str | None:
+        """The collation of the table that is copied, if it is a temporary one."""
+        try:
+            rows = await self._ask(writer, f"SHOW CREATE TABLE {copy.source_sql}")
+        except ServerError:
+            # There is none, or it is not to be seen: the statement gets its own error.
+            return None
+        definition = rows[0][1] if rows and len(rows[0]) > 1 else None
+        if definition is None or not _TEMPORARY.match(definition):
+            return None
+        options = _options(definition.decode("latin-1"))
+        collation = options.get("COLLATE")
+        if collation is None:
+            # MariaDB before 10.6.11 does not tell a character set's own.
+            rows = await self._ask(
+                writer,
+                "SELECT CAST(DEFAULT_COLLATE_NAME AS BINARY) FROM information_schema.CHARACTER_SETS "
+                f"WHERE CHARACTER_SET_NAME='{options.get('CHARSET', '')}' LIMIT 1",
+            )
+            collation = (rows[0][0] or b"").decode("ascii") if rows else ""
+        return collation
+
+    async def _default_collation(self, writer: BackendConnection, copy: TableCopy) -> str | None:
+        """What the new table's database gives to tables; None if there is no such database."""
+        schema = "DATABASE()"
+        if copy.schema is not None:
+            schema = copy.schema.replace("'", "''")
+            if self._executor.memory.mode.backslash_escapes:
+                schema = schema.replace("\\", "\\\\")
+            schema = f"'{schema}'"
+        rows = await self._ask(
+            writer,
+            "SELECT CAST(DEFAULT_COLLATION_NAME AS BINARY) FROM information_schema.SCHEMATA "
+            f"WHERE SCHEMA_NAME={schema} LIMIT 1",
+        )
+        return rows[0][0].decode("ascii") if rows and rows[0][0] is not None else None
+
+    async def _ask(self, writer: BackendConnection, sql: str) -> list[tuple[bytes | None, ...]]:
+        text = encode_sql(_SETTINGS + sql, self._executor.memory.character_set)
+        return await writer.run((_QUERY + text,))
+
+
+_BY_ITSELF = "send it as a statement of its own, neither prepared in SQL nor together with others"
+
+
+def _refused(what: str, instead: str) -> RefusedStatement:
+    return RefusedStatement(
+        ER_NOT_SUPPORTED_YET,
+        "42000",
+        f"WolfScale does not allow this: {what} could make another table on the other servers, since "
+        f"MariaDB's log leaves out a part of it; {instead}",
+    )
+
+
+def _shown(schema: str | None, name: str) -> str:
+    text = qualified(schema, name)
+    try:
+        return text.encode("latin-1").decode("utf-8", "replace")
+    except UnicodeEncodeError:
+        return text
+
+
+def _options(definition: str) -> dict[str, str]:
+    """The words that a SHOW CREATE TABLE has behind the columns, each with the word that follows it."""
+    depth = 0
+    words: list[str] = []
+    for token in tokenize(definition, _PLAIN_MODE).tokens:
+        depth += (token.word == "(") - (token.word == ")")
+        if not depth and token.kind is TokenKind.WORD:
+            words.append(token.value)
+    return dict(itertools.pairwise(words))

@@ -1,0 +1,189 @@
+"""CREATE TABLE statements that MariaDB puts into its binary log in words of its own (pure).
+
+`CREATE TABLE ... SELECT`, and `CREATE TABLE ... LIKE` a temporary table, are not logged as they were sent but
+as the table that was made (MariaDB sql/sql_table.cc, sql/sql_insert.cc). Two things may be missing from that
+text, and each of them is a difference between the servers that nobody reports:
+
+* of LIKE, the character set: replicas take their database's default;
+* what `SHOW CREATE TABLE` leaves out under the session's sql_mode: engine, character set, comments, and
+  under some modes AUTO_INCREMENT.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from wolfscale.proxy.lexer import Token, TokenKind
+from wolfscale.proxy.refused import starts_with
+
+LOSSY_MODES = (
+    "ANSI",
+    "DB2",
+    "MAXDB",
+    "MSSQL",
+    "MYSQL323",
+    "MYSQL40",
+    "NO_FIELD_OPTIONS",
+    "NO_KEY_OPTIONS",
+    "NO_TABLE_OPTIONS",
+    "ORACLE",
+    "POSTGRESQL",
+)
+"""Parts of sql_mode under which SHOW CREATE TABLE does not show everything."""
+
+
+def _lossless_prefix() -> bytes:
+    expression = "CONCAT(',',@@sql_mode,',')"
+    for mode in LOSSY_MODES:
+        expression = f"REPLACE({expression},',{mode},',',')"
+    return f"SET STATEMENT sql_mode={expression} FOR ".encode()
+
+
+LOSSLESS = _lossless_prefix()
+"""Goes before a statement, which is still parsed in the session's sql_mode but carried out without these."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableCopy:
+    """A CREATE TABLE ... LIKE.
+
+    Attributes:
+        schema: where the new table will be; None: in the default schema.
+        name: its name.
+        source_schema: where the table is that it is like; None: in the default schema.
+        source: that table's name.
+    """
+
+    schema: str | None
+    name: str
+    source_schema: str | None
+    source: str
+
+    @property
+    def source_sql(self) -> str:
+        """The table that it is like, as SQL."""
+        return qualified(self.source_schema, self.source)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenTables:
+    """What of a text may be logged in other words.
+
+    Attributes:
+        copies: its CREATE TABLE ... LIKE.
+        from_query: whether it has a CREATE TABLE ... SELECT.
+        alone: whether the one statement is all of the text.
+        temporary: the temporary tables that it makes, without their schemas.
+        changes_schema: whether it may change the default schema, or a schema's character set.
+        changes_mode: whether it may change sql_mode.
+    """
+
+    copies: tuple[TableCopy, ...] = ()
+    from_query: bool = False
+    alone: bool = False
+    temporary: frozenset[str] = frozenset()
+    changes_schema: bool = False
+    changes_mode: bool = False
+
+    def __or__(self, other: "WrittenTables") -> "WrittenTables":
+        """Those of a text that holds both."""
+        return WrittenTables(
+            copies=self.copies + other.copies,
+            from_query=self.from_query or other.from_query,
+            temporary=self.temporary | other.temporary,
+            changes_schema=self.changes_schema or other.changes_schema,
+            changes_mode=self.changes_mode or other.changes_mode,
+        )
+
+
+def qualified(schema: str | None, name: str) -> str:
+    """A table in SQL, whatever its name."""
+    return ".".join("`" + part.replace("`", "``") + "`" for part in (schema, name) if part is not None)
+
+
+def written_tables(tokens: Sequence[Token]) -> WrittenTables | None:
+    """What a text makes; None where nothing needs a look."""
+    words = {token.word for token in tokens if token.kind is TokenKind.WORD}
+    if not words >= {"CREATE", "TABLE"}:
+        return None
+    copies: list[TableCopy] = []
+    temporary: set[str] = set()
+    from_query = False
+    for start in _creations(tokens):
+        place, is_temporary = _behind_table(tokens, start)
+        target = _table_name(tokens, place)
+        if target is None:
+            continue
+        schema, name, place = target
+        if is_temporary:
+            temporary.add(name)
+            continue
+        if place < len(tokens) and tokens[place].word == "(":
+            place += 1
+        if place < len(tokens) and tokens[place].word == "LIKE":
+            source = _table_name(tokens, place + 1)
+            if source is not None:
+                copies.append(TableCopy(schema, name, source[0], source[1]))
+        elif _has_query(tokens[place:]):
+            from_query = True
+    return WrittenTables(
+        copies=tuple(copies),
+        from_query=from_query,
+        alone=tokens[0].word == "CREATE",
+        temporary=frozenset(temporary),
+        changes_schema=bool(words & {"USE", "DATABASE", "SCHEMA"}),
+        changes_mode="SQL_MODE" in words,
+    )
+
+
+def _creations(tokens: Sequence[Token]) -> Iterator[int]:
+    return (
+        number
+        for number, token in enumerate(tokens)
+        if token.kind is TokenKind.WORD and token.word == "CREATE"
+    )
+
+
+def _behind_table(tokens: Sequence[Token], start: int) -> tuple[int, bool]:
+    """Where the table's name stands in a CREATE [OR REPLACE] [TEMPORARY] TABLE; behind all if it is none."""
+    place, temporary = start + 1, False
+    if starts_with(tokens[place:], ("OR", "REPLACE")):
+        place += 2
+    if starts_with(tokens[place:], ("TEMPORARY",)):
+        place, temporary = place + 1, True
+    if not starts_with(tokens[place:], ("TABLE",)):
+        return len(tokens), False
+    place += 1
+    if starts_with(tokens[place:], ("IF", "NOT", "EXISTS")):
+        place += 3
+    return place, temporary
+
+
+def _table_name(tokens: Sequence[Token], place: int) -> tuple[str | None, str, int] | None:
+    """A table's schema and name, and where what follows begins; None where no name stands."""
+    names: list[str] = []
+    if place < len(tokens) and tokens[place].word == ".":
+        place += 1  # ODBC's way to say: in the default schema
+    while place < len(tokens) and tokens[place].kind in (TokenKind.WORD, TokenKind.QUOTED, TokenKind.NUMBER):
+        names.append(tokens[place].value)
+        place += 1
+        if len(names) == 2 or place >= len(tokens) or tokens[place].word != ".":
+            break
+        place += 1
+    match names:
+        case [name]:
+            return None, name, place
+        case [schema, name]:
+            return schema, name, place
+    return None
+
+
+def _has_query(tokens: Sequence[Token]) -> bool:
+    for number, token in enumerate(tokens):
+        if token.kind is TokenKind.SYMBOL and token.word == ";":
+            return False
+        if token.kind is TokenKind.WORD and (
+            token.word == "SELECT"
+            or (token.word == "VALUES" and number + 1 < len(tokens) and tokens[number + 1].word == "(")
+        ):
+            return True
+    return False
