@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 BIN := .venv/bin
+# Every node that a test starts would compile all of the source again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup packages service-packages browser-packages container-packages fmt lint types imports check test test-fast test-cluster image-test compat chaos fuzz fuzz-api bench demo tour screenshots reference clean
 
