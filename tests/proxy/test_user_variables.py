@@ -18,8 +18,22 @@ from wolfscale.proxy.statement_counts import (
     leaves_found_rows,
     with_counts,
 )
-from wolfscale.proxy.user_variables import UserVariable, is_plain_name, quoted, variable_names
-from wolfscale.proxy.variable_values import MAX_VARIABLE_BYTES, MAX_VARIABLES, read_values, values_query
+from wolfscale.proxy.user_variables import (
+    UserVariable,
+    is_plain_name,
+    name_of,
+    quoted,
+    utf8_around,
+    variable_names,
+)
+from wolfscale.proxy.variable_values import (
+    BYTES_A_VARIABLE,
+    KEPT_BYTES,
+    MAX_VARIABLES,
+    SHORT_BYTES,
+    read_values,
+    values_query,
+)
 
 MODE = LexerMode()
 
@@ -101,8 +115,11 @@ def test_value_as_a_literal(
 
 def test_value_over_the_bound_is_none_and_another_querys_answer_is_refused() -> None:
     columns = [Column(name=b"", type=int(ColumnType.VAR_STRING))] * 5
-    row = [b"1", b"0", None, b"x" * (MAX_VARIABLE_BYTES + 1), b"latin1_bin"]
+    row = [b"1", b"0", None, b"x" * (SHORT_BYTES + 1), b"latin1_bin"]
     assert read_values(["A"], columns, row) == [None]
+    [longer] = read_values(["A"], columns, row, KEPT_BYTES)
+    assert longer is not None
+    assert (longer.sql, longer.value, longer.collation) == ("_latin1 ", row[3], " COLLATE latin1_bin")
     with pytest.raises(RemoteProtocolError):
         read_values(["A", "B"], columns, row)
 
@@ -115,6 +132,20 @@ def test_names_stay_inside_their_quotes(name: str) -> None:
     assert variable_names(tokens) == frozenset({name.upper()})
     assert len(tokens) == 5
     assert quoted(name).encode() in values_query([name])
+
+
+def test_name_that_is_not_ascii_is_the_servers_and_told_in_utf8() -> None:
+    assert [name_of(name.encode()) for name in ("a b", "\u00df", "\u00e9A")] == ["A B", "\u00df", "\u00e9A"]
+    variables = KeptVariables()
+    variables.keep(
+        [*_kept("A"), UserVariable("\u00e9", "_latin1 ", value=b"\xe9", collation=" COLLATE latin1_bin")]
+    )
+    assert variables.assignments() == [b"SET @`A`=1"]
+    assert variables.assignments_in_utf8() == ["SET @`\u00e9`=_latin1 X'e9' COLLATE latin1_bin".encode()]
+    assert utf8_around(b"gbk") == (
+        b"\x03SET character_set_client=utf8mb4",
+        b"\x03SET character_set_client=gbk",
+    )
 
 
 def _kept(*names: str) -> list[UserVariable]:
@@ -150,8 +181,8 @@ def test_listed_variables_are_all_that_there_are() -> None:
 def test_too_many_variables_are_given_up_until_a_list_is_shorter() -> None:
     variables = KeptVariables()
     names = [f"V{number}" for number in range(MAX_VARIABLES)]
-    variables.keep(_kept(*names))
-    assert variables.is_complete
+    variables.assign(frozenset(names))
+    assert variables.is_unread
     variables.assign(frozenset({"ONE_MORE"}))
     assert (variables.is_complete, variables.is_unread) == (False, False)
     variables.keep(_kept("A"))
@@ -163,6 +194,28 @@ def test_too_many_variables_are_given_up_until_a_list_is_shorter() -> None:
     variables.assign(None)
     variables.on_listed(["A"])
     variables.on_read(["A"], _kept("A"))
+    assert variables.is_complete
+
+
+def test_values_are_kept_up_to_a_number_of_bytes() -> None:
+    variables = KeptVariables()
+    most = KEPT_BYTES - 2 * BYTES_A_VARIABLE - 4
+    assert variables.has_room("A", most)
+    variables.keep([UserVariable("A", "", value=b"x" * most)])
+    assert (variables.has_room("A", most), variables.has_room("B", 1)) == (True, True)
+    assert not variables.has_room("B", 3)
+    variables.keep([UserVariable("B", "11")])
+    assert variables.is_complete
+    # One that has no room is lost by itself, until it or another has a shorter value.
+    variables.keep([UserVariable("B", "111")])
+    assert (variables.is_complete, variables.is_too_large) == (False, True)
+    assert [text[:8] for text in variables.assignments()] == [b"SET @`A`"]
+    variables.keep([UserVariable("A", "1"), UserVariable("B", "111")])
+    assert variables.is_complete
+    variables.on_read(["A"], [None])
+    variables.assign(None)
+    variables.on_listed(["B"])
+    variables.on_read(["B"], _kept("B"))
     assert variables.is_complete
 
 

@@ -187,41 +187,78 @@ async def test_set_names_behind_a_text_changes_nothing_of_it(servers: Pair) -> N
 
 
 @pytest.mark.parametrize(
-    "statements",
+    "statement",
     [
-        ("SET @a = REPEAT('x', 65537)",),
-        (
-            "BEGIN NOT ATOMIC FOR i IN 1 .. 257 DO "
-            "EXECUTE IMMEDIATE CONCAT('SET @v', i, ' = 1'); END FOR; END",
-        ),
-        ("SET @\u00e9 = 1 + 1",),
+        "SET @a = REPEAT('x', 1048577)",
+        "SET @a = REPEAT('x', 600000), @b = REPEAT('y', 600000)",
+        "BEGIN NOT ATOMIC FOR i IN 1 .. 2049 DO EXECUTE IMMEDIATE CONCAT('SET @v', i, ' = 1'); END FOR; END",
     ],
 )
-async def test_what_is_too_large_ends_the_session_until_it_is_smaller(
-    servers: Pair, statements: tuple[str, ...]
-) -> None:
+async def test_what_is_too_large_ends_the_session_until_it_is_smaller(servers: Pair, statement: str) -> None:
     async with cluster(servers) as proxy:
         connection = await proxy.run(proxy.connect)
-        for statement in statements:
-            await proxy.run(rows, connection, statement)
+        await proxy.run(rows, connection, statement)
         proxy.change(term=2)
-        await proxy.run(_expect, connection, "SELECT 1 FOR UPDATE", 1927)
+        with pytest.raises(pymysql.err.MySQLError) as failure:
+            await proxy.run(rows, connection, "SELECT 1 FOR UPDATE")
+        assert failure.value.args[0] == 1927
+        assert (
+            "this session's user variables of more than 1024 KiB went with the old one"
+            in failure.value.args[1]
+        )
         connection._force_close()
         connection = await proxy.run(proxy.connect)
-        await proxy.run(rows, connection, "SET @a = REPEAT('x', 65537)")
+        await proxy.run(rows, connection, "SET @a = REPEAT('x', 1048577)")
         await proxy.run(rows, connection, "SET @a = REPEAT('x', 10)")
         proxy.change(term=3)
         assert await proxy.run(rows, connection, "SELECT @a FOR UPDATE") == [("x" * 10,)]
         connection.close()
 
 
-async def test_256_variables_come_back(servers: Pair) -> None:
+async def test_many_and_long_variables_come_back(servers: Pair) -> None:
     async with cluster(servers) as proxy:
         connection = await proxy.run(proxy.connect)
-        await proxy.run(rows, connection, "SET " + ", ".join(f"@v{i} = {i} + 1" for i in range(256)))
+        await proxy.run(rows, connection, "SET " + ", ".join(f"@v{i} = {i} + 1" for i in range(1000)))
+        await proxy.run(rows, connection, "SET @a = REPEAT('x', 4096), @b = REPEAT('y', 4097)")
+        await proxy.run(rows, connection, "SET @c = REPEAT(_latin1 X'e9', 400000)")
+        await proxy.run(rows, connection, "CALL does_nothing()")
         proxy.change(term=2)
-        ask = "SELECT @v0, @v100, @v255 FOR UPDATE"
-        assert await proxy.run(rows, connection, ask) == [(1, 101, 256)]
+        ask = "SELECT @v0, @v500, @v999, LENGTH(@a), LENGTH(@b), LENGTH(@c), HEX(RIGHT(@c, 1)) FOR UPDATE"
+        assert await proxy.run(rows, connection, ask) == [(1, 501, 1000, 4096, 4097, 400000, "E9")]
+        connection.close()
+
+
+@pytest.mark.parametrize("character_set", ["utf8mb4", "latin1", "gbk"])
+async def test_variables_with_names_that_are_not_ascii_come_back(servers: Pair, character_set: str) -> None:
+    """Whatever the client's character set: also names that it cannot write."""
+    async with cluster(servers) as proxy:
+        connection = await proxy.run(functools.partial(proxy.connect, charset="utf8mb4"))
+        await proxy.run(
+            rows, connection, "SET @e = 1, @\u00e9 = 2, @`\u20ac \u0416` = CONCAT('\u20ac', ''), @\u00df = 3"
+        )
+        await proxy.run(rows, connection, "SET @\u00c9 = @\u00e9 + 2, @ss = 5, @e = 6")
+        await proxy.run(rows, connection, f"SET NAMES {character_set}")
+        await proxy.run(rows, connection, "SELECT 'x' INTO @plain")
+        await proxy.run(rows, connection, "CALL does_nothing()")
+        counted = await proxy.run(rows, connection, "SELECT @plain, @@character_set_client FOR UPDATE")
+        proxy.change(term=2)
+        assert (
+            await proxy.run(rows, connection, "SELECT @plain, @@character_set_client FOR UPDATE") == counted
+        )
+        assert counted == [("x", character_set)]
+        # A plain read on this node, in the same character set.
+        assert await proxy.run(rows, connection, "SELECT @@character_set_client") == [(character_set,)]
+        await proxy.run(rows, connection, "SET NAMES utf8mb4")
+        ask = "SELECT @e, @\u00e9, @`\u20ac \u0416`, @\u00df, @ss FOR UPDATE"
+        assert await proxy.run(rows, connection, ask) == [(6, 4, "\u20ac", 3, 5)]
+        connection.close()
+
+
+async def test_counts_behind_a_name_that_is_not_ascii_are_the_clients(servers: Pair) -> None:
+    async with cluster(servers) as proxy:
+        connection = await proxy.run(functools.partial(proxy.connect, charset="utf8mb4"))
+        await proxy.run(rows, connection, "SELECT SQL_CALC_FOUND_ROWS @\u00e9 := id FROM t LIMIT 2")
+        assert await proxy.run(rows, connection, "SELECT FOUND_ROWS(), ROW_COUNT()") == [(3, -1)]
         connection.close()
 
 

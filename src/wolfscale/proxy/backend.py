@@ -34,6 +34,8 @@ from wolfscale.proxy.server_tls import begin_tls
 from wolfscale.proxy.view import Views
 from wolfscale.sockets import NonblockingStream
 
+MOST_ROWS = 4096
+"""Of an answer to the proxy itself; more are read and dropped."""
 RECEIVE_BYTES = 1 << 15
 """One receive of a response: most fit, and a buffer of this size costs no trip to the kernel's allocator."""
 
@@ -340,7 +342,7 @@ class BackendConnection:
             seen = tracker.rows
             tracker.rows = False
             tracker.packet(payload)
-            if tracker.rows and tracker.columns and len(rows) < 1000:
+            if tracker.rows and tracker.columns and len(rows) < MOST_ROWS:
                 rows.append(parse_text_row(payload, tracker.columns))
             tracker.rows = tracker.rows or seen
         self.note_changes()

@@ -1,6 +1,7 @@
 """A session's two connections: the local one for reads, and the leader's, opened when it is first needed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import trio
@@ -19,9 +20,10 @@ from wolfscale.proxy.errors import (
 from wolfscale.proxy.router import SessionFacts
 from wolfscale.proxy.state import SessionState
 from wolfscale.proxy.statistics import Statistics
+from wolfscale.proxy.user_variables import utf8_around
 from wolfscale.proxy.view import View
 from wolfscale.proxy.waiting_reads import WaitingRead
-from wolfscale.proxy.waits import Waits
+from wolfscale.proxy.waits import RECEIVING, Waits
 
 ER_BAD_DB = 1049
 ER_MUST_CHANGE_PASSWORD = 1820
@@ -267,10 +269,16 @@ class Connections:
             ServerError: it refuses.
             ConnectionLost: it is gone.
         """
-        pending = self._state.pending(connection.known_entries, leader=connection.leader)
-        if pending:
+        known = connection.known_entries
+        pending = self._state.pending(known, leader=connection.leader)
+        in_utf8 = self._state.pending_in_utf8(known, leader=connection.leader)
+        if pending or in_utf8:
             try:
-                await connection.run(pending)
+                if pending:
+                    await connection.run(pending)
+                if in_utf8:
+                    before, behind = utf8_around(connection.variables.get(b"character_set_client", b""))
+                    await connection.run((before, *in_utf8, behind))
             except ServerError as error:
                 if error.errno == ER_MUST_CHANGE_PASSWORD:
                     # Not even USE before the password is changed, which may come now: told again later.
@@ -292,6 +300,21 @@ class Connections:
         if was_in_transaction and not rollback:
             self._statistics.transactions_lost += 1
             raise TransactionLost
+
+    @contextmanager
+    def receiving(self) -> Iterator[None]:
+        """What is done inside passes a command on to the leader as it comes from the client.
+
+        A KILL gives it up, and with it the leader's connection, which has got a part. Where that would take
+        more of the session than the command, it is received whole, and interrupted when the leader runs it.
+
+        Raises:
+            QueryInterrupted: it was given up.
+            ConnectionKilled: likewise.
+        """
+        keeps = self._facts.is_bound or self._facts.next_transaction or self._state.lost_with_leader()
+        with self.waits.named(RECEIVING) if keeps else self.waits.interruptible(RECEIVING):
+            yield
 
     async def drop_writer(self) -> None:
         """Close the leader's connection."""

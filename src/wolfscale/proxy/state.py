@@ -13,6 +13,7 @@ from wolfscale.proxy.errors import ProxyError
 from wolfscale.proxy.kept_variables import KeptVariables
 from wolfscale.proxy.settings import NAMES_VARIABLES, Assignment, Scope
 from wolfscale.proxy.statement import Effect
+from wolfscale.proxy.variable_values import KEPT_BYTES
 
 MAX_ENTRIES = 500
 _SCHEMA = "SCHEMA"
@@ -116,6 +117,13 @@ class SessionState:
             commands += [query + assignment for assignment in self.user_variables.assignments()]
         return commands
 
+    def pending_in_utf8(self, known: int, *, leader: bool) -> list[bytes]:
+        """Those that have to be sent in UTF-8, behind the others."""
+        if not leader or known >= self._has_variables_from:
+            return []
+        query = bytes((Command.QUERY,))
+        return [query + assignment for assignment in self.user_variables.assignments_in_utf8()]
+
     def clear(self, *, keep_schema: bool) -> None:
         """Nothing is set any more, but for the default schema after COM_RESET_CONNECTION."""
         schema = self._entries.get(frozenset({_SCHEMA})) if keep_schema else None
@@ -137,7 +145,8 @@ class SessionState:
         )
         lost = [text for effect, text in names if self.effects & effect]
         if not self.user_variables.is_complete:
-            lost.append("user variables")
+            bound = f" of more than {KEPT_BYTES >> 10} KiB" if self.user_variables.is_too_large else ""
+            lost.append(f"user variables{bound}")
         return ", ".join(lost)
 
 

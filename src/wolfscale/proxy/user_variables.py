@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from wolfscale.mysql.constants import Command
 from wolfscale.proxy.lexer import LexerMode, Token, TokenKind, tokenize
 from wolfscale.proxy.settings import Scope, parse_assignments
 
@@ -22,19 +23,54 @@ class UserVariable:
     """One of them.
 
     Attributes:
-        name: upper case; they are the same in any case.
-        literal: its value as SQL.
+        name: of `name_of`.
+        sql: its value as SQL, but for a string's bytes.
         is_text: whether the value takes its character set and collation from the connection.
+        value: a string's bytes, which belong behind that; None: it has none.
+        collation: what belongs behind these.
     """
 
     name: str
-    literal: str
+    sql: str
     is_text: bool = False
+    value: bytes | None = None
+    collation: str = ""
+
+    @property
+    def literal(self) -> str:
+        """Its value as SQL."""
+        return self.sql if self.value is None else f"{self.sql}X'{self.value.hex()}'{self.collation}"
+
+    @property
+    def size(self) -> int:
+        """The bytes of its name and value."""
+        return len(self.name) + len(self.sql) + len(self.value or b"")
 
     @property
     def assignment(self) -> bytes:
-        """The SET that gives a session this variable."""
-        return f"SET {quoted(self.name)}={self.literal}".encode("latin-1")
+        """The SET that gives a session this variable; in UTF-8 if its name is not ASCII."""
+        encoding = "latin-1" if self.name.isascii() else "utf-8"
+        return f"SET {quoted(self.name)}={self.literal}".encode(encoding)
+
+
+def name_of(listed: bytes) -> str:
+    """The name of a variable that a server lists, in UTF-8: the same for the same variable.
+
+    ASCII names are the same in any case. How others compare is the server's affair: it lists a variable as it
+    was spelled first, for as long as the session lasts.
+    """
+    name = listed.decode("utf-8", "replace")
+    return name.upper() if name.isascii() else name
+
+
+def utf8_around(character_set_client: bytes) -> tuple[bytes, bytes]:
+    """The commands that go before and behind texts of the proxy's own in UTF-8.
+
+    Args:
+        character_set_client: the session's.
+    """
+    query = bytes((Command.QUERY,)) + b"SET character_set_client="
+    return query + b"utf8mb4", query + (character_set_client or b"DEFAULT")
 
 
 def quoted(name: str) -> str:
@@ -43,7 +79,7 @@ def quoted(name: str) -> str:
 
 
 def is_plain_name(name: str) -> bool:
-    """Whether a name reads the same in every character set."""
+    """Whether a name that stands in a text reads the same in every character set."""
     return _NAME.fullmatch(name) is not None
 
 

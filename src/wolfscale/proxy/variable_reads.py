@@ -20,7 +20,15 @@ from wolfscale.proxy.statement_counts import (
     leaves_found_rows,
     with_counts,
 )
-from wolfscale.proxy.variable_values import VARIABLES_A_QUERY, list_query, read_values, values_query
+from wolfscale.proxy.user_variables import name_of, utf8_around
+from wolfscale.proxy.variable_values import (
+    KEPT_BYTES,
+    VARIABLES_A_QUERY,
+    length_query,
+    list_query,
+    read_values,
+    values_query,
+)
 
 if TYPE_CHECKING:
     from wolfscale.proxy.execution import Executor
@@ -89,6 +97,7 @@ class VariableReads:
         try:
             await self._read_from(writer)
         except (ConnectionLost, RemoteProtocolError, ServerError):
+            variables.assign(None)
             return
         finally:
             writer.tracker.status = status
@@ -103,11 +112,40 @@ class VariableReads:
         for first in range(0, len(names), VARIABLES_A_QUERY):
             some = names[first : first + VARIABLES_A_QUERY]
             columns: list[Column] = []
-            [row] = await writer.run((_QUERY + values_query(some),), columns)
+            [row] = await self._ask(writer, some, values_query(some), columns)
             if not has_counts:
                 self._note_counts(row[0], row[1])
                 has_counts = True
-            variables.on_read(some, read_values(some, columns, row))
+            found = read_values(some, columns, row)
+            short = [name for name, variable in zip(some, found, strict=True) if variable is not None]
+            variables.on_read(short, [variable for variable in found if variable is not None])
+            for name in sorted(set(some) - set(short)):
+                await self._read_long(writer, name)
+
+    async def _read_long(self, writer: BackendConnection, name: str) -> None:
+        """Read a long value if there is room for it."""
+        variables = self._executor.state.user_variables
+        [[length]] = await self._ask(writer, [name], length_query(name))
+        if length is None or not variables.has_room(name, int(length)):
+            variables.on_read([name], [None])
+            return
+        columns: list[Column] = []
+        [row] = await self._ask(writer, [name], values_query([name], KEPT_BYTES), columns)
+        variables.on_read([name], read_values([name], columns, row, KEPT_BYTES))
+
+    async def _ask(
+        self, writer: BackendConnection, names: list[str], query: bytes, columns: list[Column] | None = None
+    ) -> list[tuple[bytes | None, ...]]:
+        """Run a query that names these variables."""
+        if all(name.isascii() for name in names):
+            return await writer.run((_QUERY + query,), columns)
+        # The counts are known by now, which SET changes: only a list tells such names.
+        to_utf8, back = utf8_around(writer.variables.get(b"character_set_client", b""))
+        try:
+            return await writer.run((to_utf8, _QUERY + query), columns)
+        finally:
+            if not writer.closed:
+                await writer.run((back,))
 
     async def _list(self, writer: BackendConnection) -> bool:
         """List all variables; whether that told the counts as well."""
@@ -120,7 +158,7 @@ class VariableReads:
             variables.on_unlisted()
             return False
         self._note_counts(counts[1], counts[2])
-        variables.on_listed([(row[0] or b"").decode("utf-8", "replace").upper() for row in rows])
+        variables.on_listed([name_of(row[0] or b"") for row in rows])
         return True
 
     def _note_counts(self, found_rows: bytes | None, row_count: bytes | None) -> None:
