@@ -81,6 +81,11 @@ class Request(Protocol):
         """Whether it can be sent one time only: nobody has kept it."""
         ...
 
+    @property
+    def cut_short(self) -> bool:
+        """Whether the server it was sent to has certainly not got all of it."""
+        ...
+
     def on_response(self, connection: BackendConnection, data: bytes | bytearray) -> bytes | bytearray:
         """The last chunk of its response, seen and perhaps changed before the client gets it."""
         ...
@@ -125,6 +130,7 @@ class TextRequest:
 
     whole = False
     once = False
+    cut_short = False
 
     def __init__(self, payload: bytes) -> None:
         self._payload = payload

@@ -23,6 +23,7 @@ from wolfscale.proxy.generated_ids import IdTemplate, take_ids
 from wolfscale.proxy.statement import Kind, Statement
 from wolfscale.proxy.upload import EndlessCommand, LongRequest, Upload
 
+ER_NET_READ_ERROR = 1158
 ER_UNKNOWN_STMT_HANDLER = 1243
 ER_UNSUPPORTED_PS = 1295
 ER_STMT_HAS_NO_OPEN_CURSOR = 1421
@@ -84,6 +85,7 @@ class _PrepareRequest:
 
     async def send(self, connection: BackendConnection, payload: bytes) -> bool:
         await connection.packets.command(payload)
+    cut_short = False
         return True
 
     def on_response(self, connection: BackendConnection, data: bytes | bytearray) -> bytes | bytearray:
@@ -112,6 +114,7 @@ class _ExecuteRequest:
         if self.command == Command.STMT_BULK_EXECUTE:
             payload = self._bulk_with_types(connection)
         elif self.command == Command.STMT_EXECUTE:
+    cut_short = False
             payload = self._with_types(connection)
         else:
             payload = self._payload

@@ -68,9 +68,10 @@ class Upload:
     Attributes:
         head: its first `HEAD_BYTES`.
         continued: it takes more than one packet, so that its length is unknown until its last packet comes.
+        cut_short: the server it was sent to has certainly not got all of it, and has not carried it out.
     """
 
-    __slots__ = ("_announced", "_begun", "_client", "_left", "_more", "continued", "head")
+    __slots__ = ("_announced", "_begun", "_client", "_left", "_more", "continued", "cut_short", "head")
 
     def __init__(self, client: PacketStream, head: bytes, length: int) -> None:
         self._client = client
@@ -81,6 +82,7 @@ class Upload:
         self._announced = length
         self._begun = False
         """Whether it was sent, as far as it may be."""
+        self.cut_short = False
         self.head = head
 
     @classmethod
@@ -140,29 +142,34 @@ class Upload:
         """
         assert not self._begun
         assert len(head) >= len(self.head)
-        self._begun = True
+        self._begun = self.cut_short = True
+        sender = _Sender(connection.packets)
         try:
-            return await self._send(_Sender(connection.packets), head, scan)
+            await self._send(sender, head, scan)
+            self.cut_short = sender.lost
+            return not sender.lost
         except BaseException:
             await connection.abort()
             raise
 
-    async def _send(self, sender: "_Sender", held: bytes, scan: StatementScan | None) -> bool:
+    async def _send(self, sender: "_Sender", held: bytes, scan: StatementScan | None) -> None:
         number = 0
         while True:
             # Every packet but the last is full, so its length is known before what follows is.
             size = min(len(held) + self._left, MAX_PACKET_PAYLOAD)
-            await sender.send(header(size, number) + held)
-            room, number = size - len(held), number + 1
+            room, number, data = size - len(held), number + 1, header(size, number) + held
             while room:
-                chunk = await self._scanned(room, scan)
-                room -= len(chunk)
-                await sender.send(chunk)
+                await sender.send(data)
+                data = await self._scanned(room, scan)
+                room -= len(data)
+            # The end of the last packet is the end of the command, if it leaves.
+            self.cut_short = size == MAX_PACKET_PAYLOAD
+            await sender.send(data)
             held = b""
             while self._left:
                 held += await self._scanned(self._left, scan)
             if size < MAX_PACKET_PAYLOAD:
-                return not sender.lost
+                return
             if self._more:
                 await self._begin_packet()
 
@@ -229,6 +236,11 @@ class LongRequest:
         if error is not None and error.errno == ER_NET_PACKET_TOO_LARGE:
             connection.closed = True  # MariaDB closes it, as it would have to read to the command's end
         return self._request.on_response(connection, data)
+
+    @property
+    def cut_short(self) -> bool:
+        """See `Upload`."""
+        return self._upload.cut_short
 
     async def payload_for(self, connection: BackendConnection) -> bytes:
         """The beginning for this connection."""
