@@ -1,5 +1,6 @@
 """Commands of several packets, which pass the proxy without standing in its memory, before real servers."""
 
+import contextlib
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from wolfscale.mysql.framing import pieces
 from wolfscale.mysql.results import parse_error
 from wolfscale.proxy.connections import Bounds
 from wolfscale.proxy.upload import MAX_COMMAND_BYTES
+from wolfscale.proxy.waits import RECEIVING
 
 servers = shared_servers
 pytestmark = pytest.mark.mariadb
@@ -250,6 +252,22 @@ async def test_long_data_whose_leader_is_lost_fails_at_the_execution(allowing: P
         assert await stored(client) == [told(b"before"), told(b"behind")]
 
 
+@pytest.mark.parametrize("size", [10, 20 * MEBIBYTE])
+async def test_execution_whose_long_data_went_with_the_leader_fails(allowing: Pair, size: int) -> None:
+    async with client_of(allowing) as (proxy, client):
+        statement = await client.prepare("INSERT INTO long_ones (v) VALUES (?)")
+        head = bytes((Command.STMT_SEND_LONG_DATA,)) + statement.to_bytes(4, "little") + b"\0\0"
+        await client.send(head + b"x" * size)
+        # A ping is answered behind it.
+        await client.command(bytes((Command.PING,)))
+        proxy.change(term=2)
+        assert (await error_of(client, execution(statement, [b""])[:-1]))[0] == 1158
+        assert await stored(client) == []
+        await client.send(head + b"again")
+        await client.command(execution(statement, [b""])[:-1])
+        assert await stored(client) == [told(b"again")]
+
+
 async def test_without_a_leader_the_answer_comes_behind_the_command(allowing: Pair) -> None:
     bounds = Bounds(leader_seconds=0.1, replica_seconds=20)
     async with client_of(allowing, bounds=bounds) as (proxy, client):
@@ -300,3 +318,200 @@ async def test_rest_of_a_file_is_never_taken_for_commands(allowing: Pair) -> Non
         assert b"\x06before" in await client.query("SELECT v FROM lines_of FOR UPDATE")
         [*_, row, _] = await client.query("SELECT COUNT(*) FROM lines_of FOR UPDATE")
         assert row == b"\x011"
+
+
+@asynccontextmanager
+async def half_sent(client: RawClient, payload: bytes) -> AsyncIterator[bytes]:
+    """The half of a command that is not on its way yet."""
+    wire = b"".join(pieces(payload, 0))
+    middle = len(wire) // 2
+    await client.packets.send_raw(wire[:middle])
+    yield wire[middle:]
+
+
+async def until_receiving(proxy: Cluster, id: int) -> None:
+    while [row["State"] for row in await proxy.sessions() if row["Id"] == str(id)] != [RECEIVING]:
+        await trio.sleep(0.01)
+
+
+async def session_id(client: RawClient) -> int:
+    [*_, row, _] = await client.query("SELECT CONNECTION_ID()")
+    return int(row[1:])
+
+
+@pytest.mark.parametrize("how", ["text", "execution", "judged whole"])
+async def test_command_killed_while_it_is_received_is_not_carried_out_and_the_session_goes_on(
+    allowing: Pair, how: str
+) -> None:
+    async with client_of(allowing) as (proxy, client), raw_client(proxy) as killer:
+        id = await session_id(client)
+        await client.query("SET @kept = 'this', SESSION group_concat_max_len = 4711")
+        payload, value = insert(40 * MEBIBYTE)
+        if how == "execution":
+            statement = await client.prepare("INSERT INTO long_ones (v) VALUES (?)")
+            payload = execution(statement, [value])
+        elif how == "judged whole":
+            payload = QUERY + b"SET @kept = '" + value.replace(b"\\", b"/").replace(b"'", b"") + b"'"
+        async with half_sent(client, payload) as rest:
+            await until_receiving(proxy, id)
+            await killer.query(f"KILL QUERY {id}")
+            assert killer.tracker.error is None
+            await client.packets.send_raw(rest)
+            [packet] = await client.answer(payload[0])
+        assert parse_error(packet).errno == 1317
+        assert await stored(client) == []
+        [*_, row, _] = await client.query("SELECT CONCAT(@kept, @@group_concat_max_len)")
+        assert row[1:] == b"this4711"
+        await client.command(payload)
+        assert client.tracker.error is None
+        assert len(await stored(client)) == (how != "judged whole")
+        assert proxy.intents == []
+
+
+async def test_command_killed_in_a_transaction_while_it_is_received_is_interrupted_when_it_runs(
+    allowing: Pair,
+) -> None:
+    async with client_of(allowing) as (proxy, client), raw_client(proxy) as killer:
+        id = await session_id(client)
+        await client.query("BEGIN")
+        await client.query("INSERT INTO long_ones (v) VALUES ('inside')")
+        # It runs long enough to be met.
+        payload = QUERY + b"SELECT SLEEP(50), LENGTH('" + b"x" * (20 * MEBIBYTE) + b"')"
+        async with half_sent(client, payload) as rest, trio.open_nursery() as nursery:
+            await until_receiving(proxy, id)
+            nursery.start_soon(killer.query, f"KILL QUERY {id}")
+            while not proxy.interrupted:
+                await client.packets.send_raw(rest)
+                rest = b""
+                await trio.sleep(0.01)
+            packets = await client.answer(Command.QUERY)
+        assert packets[0][:1] == b"\xff" or packets[-2][:2] == b"\x011"
+        assert killer.tracker.error is None
+        await client.query("COMMIT")
+        assert await stored(client) == [told(b"inside")]
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["autocommit", "transaction"])
+@pytest.mark.parametrize("how", ["statement", "command"])
+async def test_session_killed_while_it_sends_a_command_ends_and_nothing_is_carried_out(
+    allowing: Pair, how: str, inside: bool
+) -> None:
+    async with client_of(allowing) as (proxy, client), raw_client(proxy) as killer:
+        id = await session_id(client)
+        leader_id = 0
+        if inside:
+            await client.query("BEGIN")
+            await client.query("INSERT INTO long_ones (v) VALUES ('inside')")
+            [leader_id] = [int(row["Leader_id"]) for row in await proxy.sessions() if row["Id"] == str(id)]
+        payload, _ = insert(40 * MEBIBYTE)
+        async with half_sent(client, payload):
+            await until_receiving(proxy, id)
+            if how == "statement":
+                await killer.query(f"KILL {id}")
+            else:
+                # COM_PROCESS_KILL has four bytes for the id, which is the one on the leader's server then.
+                number = leader_id or await leader_id_of(proxy, id)
+                await killer.command(bytes((Command.PROCESS_KILL,)) + number.to_bytes(4, "little"))
+            assert killer.tracker.error is None
+            await until_closed(client)
+        assert await stored(killer) == []
+        assert [row["Id"] for row in await proxy.sessions()] == [str(await session_id(killer))]
+        assert proxy.listener.statistics.sessions_failed == 0
+
+
+async def until_closed(client: RawClient) -> None:
+    """The connection ends; perhaps behind an error packet."""
+    with contextlib.suppress(ConnectionLost):
+        while True:
+            assert (await client.packets.read())[:1] == b"\xff"
+
+
+async def leader_id_of(proxy: Cluster, id: int) -> int:
+    """The id of a session's connection on the leader, as soon as it has one."""
+    while True:
+        [text] = [row["Leader_id"] for row in await proxy.sessions() if row["Id"] == str(id)]
+        if text:
+            return int(text)
+        await trio.sleep(0.01)
+
+
+async def test_part_of_a_parameter_that_is_killed_fails_at_the_execution(allowing: Pair) -> None:
+    async with client_of(allowing) as (proxy, client), raw_client(proxy) as killer:
+        id = await session_id(client)
+        statement = await client.prepare("INSERT INTO long_ones (v) VALUES (?)")
+        head = bytes((Command.STMT_SEND_LONG_DATA,)) + statement.to_bytes(4, "little") + b"\0\0"
+        async with half_sent(client, head + b"x" * (40 * MEBIBYTE)) as rest:
+            await until_receiving(proxy, id)
+            await killer.query(f"KILL QUERY {id}")
+            await client.packets.send_raw(rest)
+        assert (await error_of(client, execution(statement, [b""])))[0] == 1317
+        await client.execute(statement, [b"behind"])
+        assert await stored(client) == [told(b"behind")]
+
+
+async def test_file_of_the_clients_that_is_killed_ends_with_an_error_and_the_session_goes_on(
+    allowing: Pair,
+) -> None:
+    allowing.primary.execute("CREATE OR REPLACE TABLE demo.lines_of (v VARCHAR(100))")
+    async with client_of(allowing) as (proxy, client), raw_client(proxy) as killer:
+        id = await session_id(client)
+        await client.send(QUERY + b"LOAD DATA LOCAL INFILE 'x' INTO TABLE lines_of")
+        assert (await client.packets.read())[:1] == b"\xfb"
+        await client.packets.write(b"a line\n" * 1000)
+        await killer.query(f"KILL QUERY {id}")
+        assert killer.tracker.error is None
+        for _ in range(100):
+            await client.packets.write(b"a line\n" * 10_000)
+        await client.packets.write(b"")
+        assert parse_error(await client.packets.read()).errno == 1317
+        [*_, row, _] = await client.query("SELECT COUNT(*) FROM lines_of FOR UPDATE")
+        assert row == b"\x010"
+
+
+async def test_kill_of_an_idle_session_does_not_meet_its_next_long_command(allowing: Pair) -> None:
+    async with client_of(allowing) as (proxy, client), raw_client(proxy) as killer:
+        await killer.query(f"KILL QUERY {await session_id(client)}")
+        payload, value = insert(20 * MEBIBYTE)
+        await client.command(payload)
+        assert client.tracker.error is None
+        assert await stored(client) == [told(value)]
+
+
+@pytest.mark.parametrize("end", ["client", "kill", "second statement"])
+async def test_call_that_is_cut_short_leaves_no_intent_mark(allowing: Pair, end: str) -> None:
+    allowing.primary.execute(
+        "CREATE OR REPLACE PROCEDURE demo.keep_long(IN v LONGBLOB) INSERT INTO demo.long_ones (v) VALUES (v)"
+    )
+    payload = QUERY + b"CALL keep_long('" + b"c" * (30 * MEBIBYTE) + b"')"
+    async with client_of(allowing) as (proxy, other):
+        async with raw_client(proxy) as client:
+            id = await session_id(client)
+            if end == "second statement":
+                await error_of(client, payload + b"; SELECT 1")
+            else:
+                async with half_sent(client, payload) as rest:
+                    await until_receiving(proxy, id)
+                    if end == "kill":
+                        await other.query(f"KILL QUERY {id}")
+                        await client.packets.send_raw(rest)
+                        assert parse_error((await client.answer(Command.QUERY))[0]).errno == 1317
+                    else:
+                        await client.packets.aclose_forcefully()
+        while len(proxy.intents) < 2:
+            await trio.sleep(0.01)
+        assert [what for what, _ in proxy.intents] == ["begin", "end"]
+        assert await stored(other) == []
+
+
+async def test_call_whose_last_byte_was_sent_keeps_its_intent_mark(allowing: Pair) -> None:
+    allowing.primary.execute("CREATE OR REPLACE PROCEDURE demo.sleep_long(IN v LONGBLOB) DO SLEEP(50)")
+    async with client_of(allowing) as (proxy, client):
+        await client.send(QUERY + b"CALL sleep_long('" + b"c" * (20 * MEBIBYTE) + b"')")
+        running = "SELECT id FROM information_schema.processlist WHERE state = 'User sleep'"
+        while not (found := allowing.primary.execute(running)):
+            await trio.sleep(0.01)
+        proxy.leader_streams[-1].close()
+        [packet] = await client.answer(Command.QUERY)
+        assert parse_error(packet).sqlstate == "08007"
+        assert [what for what, _ in proxy.intents] == ["begin", "unknown"]
+    allowing.primary.execute(f"KILL {found[0][0]}")

@@ -532,7 +532,11 @@ class Executor:
         """Send a command and relay its response; false when it was declined and another must run it."""
         tracker, command = connection.tracker, request.command
         self.last = connection
-        all_sent = await request.send(connection, payload)
+        if request.once:
+            with self.connections.receiving():
+                all_sent = await request.send(connection, payload)
+        else:
+            all_sent = await request.send(connection, payload)
         tracker.begin(command)
         rewriter = None
         if self._rewrites and (self._deprecates_eof or not statement.one_result) and command in _RESULTS:

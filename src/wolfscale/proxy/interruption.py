@@ -12,6 +12,7 @@ import trio
 from wolfscale.proxy.backend import BackendConnection, Backends
 from wolfscale.proxy.connections import Connections
 from wolfscale.proxy.errors import ControlLost
+from wolfscale.proxy.waits import RECEIVING
 
 COMMIT_SECONDS = 5.0
 """How long a KILL waits for a commit to end."""
@@ -44,9 +45,24 @@ class Interruption:
 
     async def interrupt(self) -> bool:
         """Interrupt the statement, if there is one; false: it has not ended within the bound."""
-        if self._connections.waits.interrupt():
+        waits = self._connections.waits
+        if waits.interrupt():
             return True
+        if waits.state == RECEIVING:
+            return await self._interrupt_received()
         return await self._interrupt(connection=False)
+
+    async def _interrupt_received(self) -> bool:
+        """Interrupt a command of which the client has not sent all, once the leader runs it."""
+        with trio.move_on_after(COMMIT_SECONDS):
+            while self._connections.waits.state == RECEIVING:
+                await trio.sleep(_POLL_SECONDS)
+            # MariaDB does not hear it before it has read the command.
+            while self.running_on is not None:
+                await self._interrupt(connection=False)
+                await trio.sleep(_POLL_SECONDS)
+            return True
+        return False
 
     async def end(self) -> bool:
         """End the session; false: its statement has not ended within the bound, and it goes on."""

@@ -53,7 +53,7 @@ class Prepared:
         level: how much it must have seen; None: as its session.
         parameters: how many it has.
         types: two bytes each, as the client bound them last; b"" before its first execution.
-        long_data: parts of parameters were sent, to the leader's connection.
+        long_data: the leader's connection that parts of parameters were sent to; None: none were.
         failure: why that did not work; told at the execution, since sending has no answer.
         cursor: the connection on which its cursor was opened.
     """
@@ -65,14 +65,27 @@ class Prepared:
     level: Level | None = None
     parameters: int = 0
     types: bytes = b""
-    long_data: bool = False
+    long_data: BackendConnection | None = None
     failure: ProxyError | ServerError | None = None
     cursor: BackendConnection | None = None
+
+
+class LongDataLost(ProxyError):
+    """Parts of a parameter were sent to a leader's connection that is gone (1158, 08S01)."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            ER_NET_READ_ERROR,
+            "08S01",
+            "The connection to the leader broke after a part of a parameter was sent: the statement was not "
+            "executed; send its parameters again",
+        )
 
 
 class _PrepareRequest:
     whole = True
     once = False
+    cut_short = False
     command = int(Command.STMT_PREPARE)
 
     def __init__(self, prepared: Prepared) -> None:
@@ -85,7 +98,6 @@ class _PrepareRequest:
 
     async def send(self, connection: BackendConnection, payload: bytes) -> bool:
         await connection.packets.command(payload)
-    cut_short = False
         return True
 
     def on_response(self, connection: BackendConnection, data: bytes | bytearray) -> bytes | bytearray:
@@ -102,19 +114,24 @@ class _PrepareRequest:
 class _ExecuteRequest:
     whole = False
     once = False
+    cut_short = False
 
-    def __init__(self, prepared: Prepared, payload: bytes) -> None:
+    def __init__(
+        self, prepared: Prepared, payload: bytes, long_data: BackendConnection | None = None
+    ) -> None:
         self._number = prepared.handle
         self._prepared = prepared
         self._payload = payload
+        self._long_data = long_data
         self.command = payload[0]
 
     async def payload_for(self, connection: BackendConnection) -> bytes:
+        if self._long_data is not None and self._long_data is not connection:
+            raise LongDataLost
         own = await prepared_id(connection, self._prepared)
         if self.command == Command.STMT_BULK_EXECUTE:
             payload = self._bulk_with_types(connection)
         elif self.command == Command.STMT_EXECUTE:
-    cut_short = False
             payload = self._with_types(connection)
         else:
             payload = self._payload
@@ -159,8 +176,10 @@ class _ExecuteRequest:
         return data
 
 
-def _execution(prepared: Prepared, payload: bytes, upload: Upload | None) -> Request:
-    request = _ExecuteRequest(prepared, payload)
+def _execution(
+    prepared: Prepared, payload: bytes, upload: Upload | None, long_data: BackendConnection | None
+) -> Request:
+    request = _ExecuteRequest(prepared, payload, long_data)
     return request if upload is None else LongRequest(request, upload)
 
 
@@ -320,7 +339,7 @@ class PreparedStatements:
         if not bulk and len(payload) < _EXECUTE_HEAD_BYTES:
             raise RemoteProtocolError("an execution that is cut short")
         failure, prepared.failure = prepared.failure, None
-        long_data, prepared.long_data = prepared.long_data, False
+        long_data, prepared.long_data = prepared.long_data, None
         if failure is not None:
             raise failure
         if prepared.ids is not None:
@@ -330,11 +349,11 @@ class PreparedStatements:
                     "HY000",
                     "wolfscale_id() would be the same in all rows of a bulk execution: execute it row by row",
                 )
-            if not long_data:
+            if long_data is None:
                 await self._renew_ids(prepared)
         statement = prepared.statement
         cursor = not bulk and payload[5] != 0
-        if cursor or long_data or bulk or upload is not None:
+        if cursor or long_data is not None or bulk or upload is not None:
             kind = statement.kind if statement.kind is not Kind.READ else Kind.OTHER
             if upload is not None and kind is not Kind.WRITE:
                 kind = Kind.OTHER  # never tried on one server after another
@@ -342,25 +361,33 @@ class PreparedStatements:
         consistency = self._executor.consistency
         consistency.hint = prepared.level
         try:
-            await self._execute_with_counts(statement, prepared, payload, upload)
+            await self._execute_with_counts(statement, prepared, payload, upload, long_data)
         finally:
             consistency.hint = None
         prepared.cursor = self._executor.last if cursor else None
 
     async def _execute_with_counts(
-        self, statement: Statement, prepared: Prepared, payload: bytes, upload: Upload | None
+        self,
+        statement: Statement,
+        prepared: Prepared,
+        payload: bytes,
+        upload: Upload | None,
+        long_data: BackendConnection | None,
     ) -> None:
         """Execute it, with FOUND_ROWS() and ROW_COUNT() in its text if the server has lost them."""
         executor = self._executor
         sql, handle = prepared.sql, prepared.handle
         if executor.variable_reads.is_active:
-            prepared.sql = await executor.variable_reads.before(sql)
+            counted = await executor.variable_reads.before(sql)
+            # Parts of parameters belong to the statement as it was prepared before.
+            prepared.sql = counted if long_data is None else sql
         if prepared.sql is sql:
-            await executor.execute(statement, _execution(prepared, payload, upload), sql)
+            await executor.execute(statement, _execution(prepared, payload, upload, long_data), sql)
             return
         prepared.handle = self._next_handle()
         try:
-            await executor.execute(statement, _execution(prepared, payload, upload), prepared.sql)
+            request = _execution(prepared, payload, upload, long_data)
+            await executor.execute(statement, request, prepared.sql)
         finally:
             await self._forget(prepared)
             prepared.sql, prepared.handle = sql, handle
@@ -392,26 +419,29 @@ class PreparedStatements:
             return
         connections = self._executor.connections
         try:
-            if prepared.ids is not None and not prepared.long_data:
+            if prepared.ids is not None and prepared.long_data is None:
                 await self._renew_ids(prepared)
-            prepared.long_data = True
             writer = await connections.leader()
+            if prepared.long_data is not None and prepared.long_data is not writer:
+                raise LongDataLost
+            prepared.long_data = writer
             await connections.bring_up_to_date(writer)
             own = await prepared_id(writer, prepared)
             addressed = with_statement_id(payload, own)
             if upload is None:
                 await writer.packets.command(addressed)
-            elif not await upload.send(writer, addressed):
-                raise ConnectionLost("the leader's connection broke")
+            else:
+                with connections.receiving():
+                    all_sent = await upload.send(writer, addressed)
+                if not all_sent:
+                    raise ConnectionLost("the leader's connection broke")
         except EndlessCommand:
             raise
         except (ProxyError, ServerError) as error:
             prepared.failure = error
         except (ConnectionLost, RemoteProtocolError):
             connections.mark_broken()
-            prepared.failure = ProxyError(
-                1158, "08S01", "The connection to the leader broke while a parameter was sent: try again"
-            )
+            prepared.failure = LongDataLost()
 
     async def close(self, payload: bytes) -> None:
         """COM_STMT_CLOSE, which has no answer."""
@@ -439,7 +469,7 @@ class PreparedStatements:
             ServerError: a server's error.
         """
         prepared = self._find(payload, "RESET")
-        prepared.long_data = False
+        prepared.long_data = None
         prepared.failure = prepared.cursor = None
         connections = self._executor.connections
         for connection in (connections.writer, connections.reader):

@@ -42,6 +42,7 @@ from wolfscale.proxy.statement import Effect, Kind, Statement
 from wolfscale.proxy.statement_scan import StatementScan
 from wolfscale.proxy.statistics import Statistics
 from wolfscale.proxy.upload import HEAD_BYTES, LongRequest, Upload
+from wolfscale.proxy.waits import RECEIVING
 from wolfscale.proxy.written_tables import LOSSLESS
 from wolfscale.sockets import NonblockingStream
 
@@ -313,6 +314,8 @@ class Session:
         What fits into one packet is kept whole, so that it can be sent again when the leader changes; parts
         of a parameter are not, which could not be sent again by themselves.
         """
+        waits = self.connections.waits
+        waits.begin_command()
         try:
             match upload.head[0]:
                 case Command.STMT_SEND_LONG_DATA:
@@ -323,7 +326,9 @@ class Session:
                 case Command.QUERY if upload.continued and await self._run_long_query(upload):
                     pass
                 case _:
-                    await self._on_command(await upload.collect())
+                    with waits.interruptible(RECEIVING):
+                        payload = await upload.collect()
+                    await self._on_command(payload)
         except (ProxyError, ServerError):
             # The answer is read when all of the command has been sent.
             await upload.drain()

@@ -7,6 +7,9 @@ import trio
 
 from wolfscale.proxy.errors import ConnectionKilled, ProxyError, QueryInterrupted
 
+RECEIVING = "Receiving the command"
+"""What a command waits for that is passed on as its client sends it."""
+
 
 class Waits:
     """One session's.
