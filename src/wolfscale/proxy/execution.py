@@ -501,7 +501,7 @@ class Executor:
                 trio.move_on_after(self.bounds.open_seconds),
                 contextlib.suppress(ControlLost),
             ):
-                await self._backends.intent_end(number, finished=finished)
+                await self._backends.intent_end(number, finished=finished or request.cut_short)
 
     async def run_on(
         self,
