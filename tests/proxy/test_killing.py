@@ -12,6 +12,7 @@ from proxy_pair import Cluster, Pair, cluster, rows, shared_servers
 from pymysql.constants import CLIENT
 
 from wolfscale.proxy.connections import Bounds
+from wolfscale.proxy.errors import ControlLost
 from wolfscale.proxy.kill_calls import KillCall
 from wolfscale.proxy.session_ids import first_id
 
@@ -327,46 +328,47 @@ async def test_kill_statement_of_another_session_reaches_one_that_waits(servers:
         assert outcome == 1317
 
 
-async def test_statement_killed_while_its_intent_mark_is_written_is_not_sent(
-    servers: Pair, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("kill", "errno"), [("QUERY", 1317), ("CONNECTION", 2013)])
+async def test_statement_killed_while_its_intent_mark_is_written_is_not_sent_and_takes_it_back(
+    servers: Pair, monkeypatch: pytest.MonkeyPatch, kill: str, errno: int
 ) -> None:
     begun, go_on = trio.Event(), trio.Event()
 
     async def slow(self: Cluster, connection_id: int) -> None:
-        self.intents.append(("begin", connection_id))
         begun.set()
         await go_on.wait()
+        self.intents.append(("begin", connection_id))
 
     monkeypatch.setattr(Cluster, "intent_begin", slow)
     async with cluster(servers) as proxy, _clients(proxy, "app", "app") as (victim, killer):
         async with trio.open_nursery() as nursery:
 
             async def create() -> None:
-                assert await proxy.run(_error, victim, "CREATE TABLE never_made (a INT)") == 1317
+                assert await proxy.run(_error, victim, "CREATE TABLE never_made (a INT)") == errno
 
             nursery.start_soon(create)
             await begun.wait()
-            await proxy.run(rows, killer, f"KILL QUERY {victim.thread_id()}")
+            await proxy.run(rows, killer, f"KILL {kill} {victim.thread_id()}")
+            assert proxy.intents == []
             go_on.set()
         assert [what for what, _ in proxy.intents] == ["begin", "end"]
-        assert await proxy.run(rows, victim, "SHOW TABLES LIKE 'never_made'") == []
+        assert await proxy.run(rows, killer, "SHOW TABLES LIKE 'never_made'") == []
 
 
-async def test_others_are_shown_and_killed_while_there_is_no_leader(servers: Pair) -> None:
-    bounds = Bounds(leader_seconds=600)
-    async with (
-        cluster(servers, bounds=bounds) as proxy,
-        _clients(proxy, "nopassword", "app", "nopassword") as (victim, killer, nobody),
-    ):
-        proxy.change(writable=False, leader=None)
-        waits = proxy.listener._sessions[victim.thread_id()].connections.waits
+async def test_mark_that_is_not_known_to_be_written_goes_with_its_connection(
+    servers: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(self: Cluster, connection_id: int) -> None:
+        raise ControlLost("the node did not answer")
 
-        def kill() -> None:
-            shown = {row[0]: row[6] for row in rows(killer, "SHOW WOLFSCALE SESSIONS")}
-            assert shown[str(victim.thread_id())] == "Waiting for a leader"
-            assert len(rows(nobody, "SHOW WOLFSCALE SESSIONS")) == 2
-            assert _error(nobody, f"KILL {killer.thread_id()}") == 1095
-            rows(killer, f"KILL QUERY {victim.thread_id()}")
-
-        outcome = await _run_until(proxy, victim, "DO 1", lambda: waits.state == "Waiting for a leader", kill)
-        assert outcome == 1317
+    monkeypatch.setattr(Cluster, "intent_begin", lost)
+    async with cluster(servers) as proxy, _clients(proxy, "app") as (client,):
+        own_id = "SELECT PROCESSLIST_ID FROM performance_schema.threads WHERE 0 UNION SELECT CONNECTION_ID()"
+        before = await proxy.run(rows, client, own_id)
+        assert await proxy.run(_error, client, "CREATE TABLE never_made (a INT)") == 1290
+        assert await proxy.run(rows, client, own_id) != before
+        # What lives on it is worth more.
+        await proxy.run(rows, client, "SELECT GET_LOCK('kept', 1)")
+        assert await proxy.run(_error, client, "CREATE TABLE never_made (a INT)") == 1290
+        assert await proxy.run(rows, client, "SELECT RELEASE_LOCK('kept')") == [(1,)]
+        assert await proxy.run(rows, client, "SHOW TABLES LIKE 'never_made'") == []

@@ -478,17 +478,11 @@ class Executor:
             return await self._send(writer, statement, request, payload, sql, may_decline=may_decline)
         number = writer.connection_id
         self.connections.waits.check()
-        try:
-            with self.connections.waits.named("Writing the intent mark"):
-                await self._backends.intent_begin(number)
-        except ControlLost as error:
-            raise ProxyError(
-                ER_READ_ONLY_SERVER,
-                "HY000",
-                f"The cluster is not ready for this statement, which was not executed ({error}): try again",
-            ) from error
+        await self._begin_intent(number)
         finished = True
         try:
+            # Killed meanwhile: it is not sent, and takes the mark back.
+            await trio.lowlevel.checkpoint_if_cancelled()
             self.connections.waits.check()
             finished = False
             done = await self._send(writer, statement, request, payload, sql, may_decline=may_decline)
@@ -502,6 +496,26 @@ class Executor:
                 contextlib.suppress(ControlLost),
             ):
                 await self._backends.intent_end(number, finished=finished or request.cut_short)
+
+    async def _begin_intent(self, number: int) -> None:
+        """Have the mark written; an error means that the statement is not to be sent.
+
+        Raises:
+            ProxyError: the mark is not known to be there.
+        """
+        try:
+            # A KILL has to wait: half written, the mark could not be taken back.
+            with self.connections.waits.named("Writing the intent mark"), trio.CancelScope(shield=True):
+                await self._backends.intent_begin(number)
+        except ControlLost as error:
+            if not self.facts.in_transaction and not self.state.lost_with_leader():
+                # If it is there after all, it goes with the connection that it is about.
+                await self.connections.drop_writer()
+            raise ProxyError(
+                ER_READ_ONLY_SERVER,
+                "HY000",
+                f"The cluster is not ready for this statement, which was not executed ({error}): try again",
+            ) from error
 
     async def run_on(
         self,
