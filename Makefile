@@ -4,8 +4,9 @@ SHELL := /bin/bash
 BIN := .venv/bin
 # Every node that a test starts would compile all of the source again.
 unexport PYTHONDONTWRITEBYTECODE
+SLOW := slow or mariadb or browser or cluster or faults
 
-.PHONY: help setup packages service-packages browser-packages container-packages fmt lint types imports check test test-fast test-cluster image-test compat chaos fuzz fuzz-api bench demo tour screenshots reference clean
+.PHONY: help setup packages service-packages browser-packages container-packages fmt lint types imports check test test-fast test-slow image-test compat chaos fuzz fuzz-api bench demo tour screenshots reference clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,20 +45,16 @@ imports: .venv/installed
 	@$(BIN)/lint-imports
 
 test-fast: .venv/installed
-	@$(BIN)/pytest -q -n 2 --dist loadfile -m "not mariadb and not cluster and not faults and not browser and not image and not compat"
+	@$(BIN)/pytest -q -n 2 --dist loadfile -m "not ($(SLOW) or image or compat)"
+
+# Three at a time on two cores, since they wait much; tests/conftest.py has put them in their order.
+test-slow: setup browser-packages container-packages service-packages ## Only the tests that take servers, clusters, disks, a browser or processes
+	@$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "$(SLOW)"
 
 check: export WOLFSCALE_HYPOTHESIS ?= brief
 check: lint types imports test-fast ## The gate for each commit: format, lint, types, imports, fast tests with fewer examples
 
-test: setup browser-packages container-packages service-packages lint types imports test-fast ## Everything: the gate with all examples, a browser, real MariaDB servers, whole clusters
-	@$(BIN)/pytest -q -n 2 --dist loadfile -m "(mariadb or browser) and not cluster and not faults"
-	@$(BIN)/pytest -q -n 2 --dist loadfile -m "cluster and not faults"
-	@$(BIN)/pytest -q -m faults
-
-test-cluster: setup ## Only the tests with real MariaDB servers
-	@$(BIN)/pytest -q -n 2 --dist loadfile -m "mariadb and not cluster and not faults"
-	@$(BIN)/pytest -q -n 2 --dist loadfile -m "cluster and not faults"
-	@$(BIN)/pytest -q -m faults
+test: setup lint types imports test-fast test-slow ## Everything: the gate with all examples, a browser, real MariaDB servers, whole clusters
 
 image-test: setup container-packages ## Build the container image and try the compose file (podman, debootstrap; minutes)
 	@docker/install-packages podman buildah runc conmon netavark aardvark-dns iptables nftables debootstrap

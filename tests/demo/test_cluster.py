@@ -16,6 +16,8 @@ from wolfscale.demo.conditions import serving
 from wolfscale.demo.errors import DemoError, NodeEndedError, WaitedInVainError
 from wolfscale.demo.processes import is_alive, start_node_process, wait_ended
 
+pytestmark = pytest.mark.slow
+
 FAKE = Path(__file__).with_name("fake_node.py")
 
 

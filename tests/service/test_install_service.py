@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "install_service.sh"
 MANAGED = '[node]\nid = "db1"\ndata_dir = "{dir}/data"\n[api]\nbind_address = "127.0.0.1:8080"\n'

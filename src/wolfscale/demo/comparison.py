@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import trio
+
 from wolfscale.demo.cluster import DemoCluster
 from wolfscale.demo.writers import TABLE, Record, WriteKey
 
@@ -14,7 +16,7 @@ _TABLES = (
 )
 _MOST_SHOWN = 5
 _MARKER_TABLE = "`wolfscale`.`term`"
-_MARKER_LOOKS = 5
+_MARKER_SECONDS = 60.0
 
 Checksums = Mapping[str, int | None]
 """From a table's quoted name to its checksum; None for a table that cannot be read."""
@@ -38,12 +40,16 @@ class Comparison:
         return max((len(checksums) for checksums in self.checksums.values()), default=0)
 
 
-async def table_checksums(cluster: DemoCluster, number: int) -> Checksums:
+async def table_checksums(cluster: DemoCluster, number: int) -> dict[str, int | None]:
     """`CHECKSUM TABLE` of every table outside the system schemas, on the node's own MariaDB."""
     tables = [
         f"`{schema.replace('`', '``')}`.`{table.replace('`', '``')}`"
         for schema, table in await cluster.query(number, _TABLES)
     ]
+    return await _checksums(cluster, number, tables)
+
+
+async def _checksums(cluster: DemoCluster, number: int, tables: Sequence[str]) -> dict[str, int | None]:
     results = await cluster.run_on(number, [f"CHECKSUM TABLE {table}" for table in tables])
     return {table: rows[0][1] for table, rows in zip(tables, results, strict=True)}
 
@@ -51,11 +57,12 @@ async def table_checksums(cluster: DemoCluster, number: int) -> Checksums:
 async def compare_servers(cluster: DemoCluster, numbers: Sequence[int]) -> Comparison:
     """Compare every table on these nodes' servers; wait for them to be level first."""
     checksums = {number: await table_checksums(cluster, number) for number in numbers}
-    for _ in range(_MARKER_LOOKS):
-        if set(_differing(checksums)) != {_MARKER_TABLE}:
-            break
-        # An idle primary commits a marker row every few seconds: it came between the servers' answers.
-        checksums = {number: await table_checksums(cluster, number) for number in numbers}
+    with trio.move_on_after(_MARKER_SECONDS):
+        while set(_differing(checksums)) == {_MARKER_TABLE}:
+            # An idle primary commits a marker row every few seconds: it came between the servers' answers.
+            for number in numbers:
+                marker = await _checksums(cluster, number, [_MARKER_TABLE])
+                checksums[number] = {**checksums[number], **marker}
     return Comparison(checksums=checksums, differences=tuple(differences(checksums)))
 
 
