@@ -232,7 +232,7 @@ async def test_full_disk_is_told_as_the_reason_and_ids_go_on_afterwards(tmp_path
     async with ids_of(FakePlace(5), tmp_path) as ids:
         full = OSError(errno.ENOSPC, "No space left on device")
         with (
-            patch("wolfscale.app.ids.write_durably", side_effect=full),
+            patch("wolfscale.app.ids.replace_file", side_effect=full),
             pytest.raises(IdsUnavailable, match="No space left"),
         ):
             await ids.take(1)

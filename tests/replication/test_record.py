@@ -10,6 +10,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wolfscale.durability import replace_file
 from wolfscale.replication import record as record_module
 from wolfscale.replication.record import (
     BinlogPosition,
@@ -85,11 +86,11 @@ async def test_store_updates_that_wait_together_share_a_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writes: list[NodeRecord] = []
-    real = record_module.replace_file
+    real = replace_file
 
-    def count(path: Path, data: bytes) -> None:
+    def count(path: Path, data: bytes, *, mode: int) -> None:
         writes.append(decode_record(data))
-        real(path, data)
+        real(path, data, mode=mode)
 
     monkeypatch.setattr(record_module, "replace_file", count)
     store = RecordStore.open(tmp_path / "record")

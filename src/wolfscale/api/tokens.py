@@ -9,7 +9,6 @@ tokens, or give each application one of its own, names a file in `tokens_file`.
 
 import hashlib
 import hmac
-import os
 import re
 import stat
 from collections.abc import Iterable, Sequence
@@ -20,7 +19,7 @@ from typing import Final
 from wolfscale import logs
 from wolfscale.api.errors import TokenFileError
 from wolfscale.api.scopes import Scope
-from wolfscale.durability import sync_file
+from wolfscale.durability import replace_file
 from wolfscale.keys import derived_key
 
 log = logs.logger(__name__)
@@ -122,14 +121,7 @@ def write_tokens(path: Path, tokens: Iterable[Token]) -> bool:
             return False
     except (FileNotFoundError, UnicodeDecodeError):
         pass
-    draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        sync_file(file.fileno())
-    draft.rename(path)
+    replace_file(path, text.encode(), mode=0o600)
     return True
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from wolfscale.replication.record import replace_file
+from wolfscale.durability import replace_file
 
 FILE_NAME = "database-access"
 
@@ -19,7 +19,7 @@ class DatabaseAccess(msgspec.Struct, frozen=True, kw_only=True):
 
 def save_database_access(data_dir: Path, access: DatabaseAccess) -> None:
     """Write the file (0600)."""
-    replace_file(data_dir / FILE_NAME, msgspec.json.encode(access))
+    replace_file(data_dir / FILE_NAME, msgspec.json.encode(access), mode=0o600)
 
 
 def admin_connection_info(data_dir: Path) -> tuple[str, str, str]:

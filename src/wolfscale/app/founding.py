@@ -10,8 +10,9 @@ from pathlib import Path
 import trio
 
 from wolfscale import logs
+from wolfscale.durability import replace_file
 from wolfscale.errors import WolfScaleError
-from wolfscale.node.identity import IDENTITY_FILE, write_durably
+from wolfscale.node.identity import IDENTITY_FILE
 from wolfscale.node.node import Node
 
 log = logs.logger(__name__)
@@ -52,7 +53,7 @@ def check_not_founded_before(note: Path, data_dir: Path) -> None:
 
 def _write(note: Path, name: str) -> None:
     if not note.exists():
-        write_durably(note, _TEXT.format(name=name), mode=0o644)
+        replace_file(note, _TEXT.format(name=name).encode(), mode=0o644)
 
 
 async def keep_note(node: Node, note: Path) -> None:

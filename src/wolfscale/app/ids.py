@@ -13,6 +13,7 @@ import trio
 from wolfscale import logs
 from wolfscale.app.cluster import NodeCluster
 from wolfscale.changes import Changes
+from wolfscale.durability import replace_file
 from wolfscale.ids import (
     END_MS,
     EPOCH_MS,
@@ -28,7 +29,6 @@ from wolfscale.ids import (
     MarkNeeded,
     Obstacle,
 )
-from wolfscale.node.identity import write_durably
 from wolfscale.node.node import Node
 
 log = logs.logger(__name__)
@@ -280,4 +280,4 @@ def write_mark(path: Path, mark: Mark) -> None:
     Raises:
         OSError: that failed; the old one is still there.
     """
-    write_durably(path, msgspec.json.encode(mark).decode() + "\n", mode=0o644)
+    replace_file(path, msgspec.json.encode(mark) + b"\n", mode=0o644)

@@ -2,7 +2,6 @@
 
 import os
 import re
-import secrets
 import socket
 import tomllib
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Final
 from wolfscale.cli.exits import CommandError, Exit
 from wolfscale.config import ConfigError, InvalidConfigError, commented_document, parse
 from wolfscale.config.shape import SECTIONS, unknown_key, unknown_section
-from wolfscale.durability import sync_file
 
 Key = tuple[str, str]
 
@@ -90,27 +88,3 @@ def parsed_setting(text: str) -> tuple[Key, object]:
         return (section, key), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return (section, key), value.strip()
-
-
-def write_file(path: Path, content: str, *, mode: int, replace: bool = False) -> None:
-    """Write a file that is whole or not there, in a directory that is made when it is missing.
-
-    Raises:
-        FileExistsError: it is there and is not to be replaced.
-        OSError: it cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(content)
-            file.flush()
-            sync_file(file.fileno())
-        if replace:
-            draft.replace(path)
-        else:
-            os.link(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from wolfscale.cli.draft import Draft, Key, default_node_id, parsed_setting, write_file
+from wolfscale.cli.draft import Draft, Key, default_node_id, parsed_setting
 from wolfscale.cli.exits import CommandError, Exit
 from wolfscale.cli.questions import ask_all
 from wolfscale.config import parse_address
+from wolfscale.durability import create_file, replace_file
 
 _CONFIG_MODE = 0o644
 _PRIVATE_MODE = 0o600
@@ -166,7 +167,7 @@ def _write(draft: Draft, *, force: bool, make_secret: bool, ask: bool) -> None:
     secret_path = Path(str(draft.values.get(("cluster", "secret_file"), "")))
     if any(problem.key == "cluster.secret_file" for problem in waiting):
         if make_secret or (ask and _wants_secret(secret_path)):
-            write_file(secret_path, secrets.token_hex(32) + "\n", mode=_PRIVATE_MODE)
+            create_file(secret_path, secrets.token_hex(32).encode() + b"\n", mode=_PRIVATE_MODE)
             typer.echo(f"made a new secret in {secret_path}: every other machine needs a copy (mode 0600)")
         else:
             typer.echo(f"copy the cluster's secret to {secret_path} (mode 0600) before the node is started")
@@ -178,7 +179,8 @@ def _write(draft: Draft, *, force: bool, make_secret: bool, ask: bool) -> None:
                 f"write the {what} to {draft.values[section, key]} (mode 0600) before the node is started"
             )
     mode = _PRIVATE_MODE if draft.holds_secrets() else _CONFIG_MODE
-    write_file(draft.path, draft.text(), mode=mode, replace=force)
+    write = replace_file if force else create_file
+    write(draft.path, draft.text().encode(), mode=mode)
     typer.echo(f"wrote {draft.path}")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wolfscale.config.errors import SecretMissingError
 from wolfscale.config.models import MINIMUM_SECRET_CHARACTERS, Config
-from wolfscale.durability import sync_directory, sync_file
+from wolfscale.durability import create_file
 
 SECRET_VARIABLE = "WOLFSCALE_SECRET"
 
@@ -66,21 +66,6 @@ def make_secret(config: Config) -> bytes:
     if path.exists():
         return find_secret(config)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _write_new(path, secrets.token_hex(32) + "\n")
+    with contextlib.suppress(FileExistsError):
+        create_file(path, secrets.token_hex(32).encode() + b"\n", mode=0o600)
     return find_secret(config)
-
-
-def _write_new(path: Path, content: str) -> None:
-    """Write a file that is either whole or not there, whatever happens meanwhile."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(content)
-            file.flush()
-            sync_file(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
-    sync_directory(path.parent)

@@ -14,7 +14,8 @@ from pathlib import Path
 from wolfscale.app.founding import note_path
 from wolfscale.config import Config, secret_path
 from wolfscale.container.errors import ContainerError
-from wolfscale.node.identity import IDENTITY_FILE, write_durably
+from wolfscale.durability import create_file, replace_file
+from wolfscale.node.identity import IDENTITY_FILE
 
 SECRET_FILE = "secret"
 _POLL_SECONDS = 0.2
@@ -55,22 +56,16 @@ class ClusterDirectory:
                 self._offer(secrets.token_hex(32) + "\n")
             self._wait_for(shared)
             own.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_durably(own, shared.read_text(encoding="utf-8"), mode=0o600)
+            replace_file(own, shared.read_bytes(), mode=0o600)
         except OSError as error:
             raise unusable(Path(error.filename or self._path), error) from error
 
     def _offer(self, secret: str) -> None:
         """Make the secret this one unless there is one already; the first of several wins."""
         shared = self._path / SECRET_FILE
-        if shared.exists():
-            return
-        draft = self._path / f".{SECRET_FILE}.{secrets.token_hex(4)}"
-        write_durably(draft, secret, mode=0o600)
-        try:
+        if not shared.exists():
             with contextlib.suppress(FileExistsError):
-                os.link(draft, shared)
-        finally:
-            draft.unlink()
+                create_file(shared, secret.encode(), mode=0o600)
 
     def _wait_for(self, shared: Path) -> None:
         if not shared.exists():

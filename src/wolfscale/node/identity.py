@@ -3,15 +3,13 @@
 It is made at the first start and never changes but for the number that the cluster gives.
 """
 
-import contextlib
 import json
-import os
 import re
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wolfscale.durability import sync_directory, sync_file
+from wolfscale.durability import replace_file
 from wolfscale.node.errors import IdentityError
 from wolfscale.raft.types import NodeId
 
@@ -89,19 +87,5 @@ def new_identity(data_dir: Path, name: str) -> Identity:
 def save_identity(data_dir: Path, identity: Identity) -> None:
     """Put an identity on disk, whole or not at all."""
     content = {"id": identity.id, "name": identity.name, "number": identity.number}
-    write_durably(data_dir / IDENTITY_FILE, json.dumps(content, indent=2) + "\n", mode=0o644)
-
-
-def write_durably(path: Path, text: str, *, mode: int) -> None:
-    """Replace a small file atomically: after a power cut it is the old one or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(path.name + ".new")
-    with contextlib.suppress(FileNotFoundError):
-        scratch.unlink()
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        sync_file(file.fileno())
-    scratch.rename(path)
-    sync_directory(path.parent)
+    text = json.dumps(content, indent=2) + "\n"
+    replace_file(data_dir / IDENTITY_FILE, text.encode(), mode=0o644)

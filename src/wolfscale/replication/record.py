@@ -5,7 +5,6 @@ whether the server was primary, whether a statement that is no plain transaction
 Each change is on disk (file and directory) before `RecordStore.update` returns.
 """
 
-import os
 import zlib
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import msgspec
 import trio
 
-from wolfscale.durability import sync_directory, sync_file
+from wolfscale.durability import replace_file
 from wolfscale.replication.server_errors import RecordDamaged
 
 
@@ -150,16 +149,8 @@ def decode_record(data: bytes) -> NodeRecord:
         raise ValueError(str(error)) from error
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Replace a file durably and as a whole: readers see the old content or the new one."""
-    temporary = path.with_name(path.name + ".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        sync_file(descriptor)
-    temporary.replace(path)
-    sync_directory(path.parent)
+def _write(path: Path, data: bytes) -> None:
+    replace_file(path, data, mode=0o600)
 
 
 class RecordStore:
@@ -209,7 +200,7 @@ class RecordStore:
         async with self._lock:
             if self._durable_version < version:
                 newest, record = self._version, self._wanted
-                await trio.to_thread.run_sync(replace_file, self._path, encode_record(record))
+                await trio.to_thread.run_sync(_write, self._path, encode_record(record))
                 self._durable, self._durable_version = record, newest
         return self._durable
 
