@@ -351,11 +351,18 @@ def test_refused_statements_are_counted() -> None:
     assert (finding.severity, finding.what) == (INFO, "4 statements were refused within 10 minutes")
 
 
+def test_stored_program_that_set_what_no_session_may_is_an_error() -> None:
+    event = Event(time=NOW - 5000.0, kind="divergence", text="a stored program has set what no session may")
+    (finding,) = seen(node(), events=(event,))
+    assert finding.severity is Severity.ERROR
+    assert finding.what == "a stored program has set sql_log_bin or the like: the servers' data may differ"
+
+
 def test_every_check_is_tried_here() -> None:
     """A check that no situation of this module brings out would be untested."""
     tried = {check for check in CHECKS if any(_finds(check, row[1]) for row in ROWS)}
     left = {check.__name__ for check in CHECKS if check not in tried}
-    assert left == {"_unstable_leadership", "_slow_commits", "_refusals"}
+    assert left == {"_unstable_leadership", "_slow_commits", "_refusals", "_cut_loose"}
 
 
 def _finds(check: object, status: NodeStatus) -> bool:

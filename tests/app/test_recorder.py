@@ -129,6 +129,14 @@ async def test_refused_statements_become_one_event_with_their_number(tmp_path: P
         assert event.fields == {"count": "3"}
 
 
+async def test_programs_that_cut_a_session_loose_become_an_event(tmp_path: Path) -> None:
+    async with recording(tmp_path) as recorded:
+        recorded.counters["programs_cut_loose"] = 2
+        await recorded.wait_samples(2)
+        (event,) = [event for event in recorded.recorder.events() if event.kind == "divergence"]
+        assert event.fields == {"count": "2"}
+
+
 @pytest.mark.autojump
 async def test_seconds_in_which_the_process_stood_still_are_told_before_the_next_sample() -> None:
     clock = trio.lowlevel.current_clock()

@@ -330,6 +330,15 @@ def _refusals(seen: _Seen) -> Iterator[Finding]:
         )
 
 
+def _cut_loose(seen: _Seen) -> Iterator[Finding]:
+    if any(event.kind == "divergence" for event in seen.events):
+        yield _error(
+            "a stored program has set sql_log_bin or the like: the servers' data may differ",
+            "the log names the account and the variables; take the SET out of the program, and make the "
+            "tables that it writes anew from the leader's (docs/routing.md, inside a stored program)",
+        )
+
+
 CHECKS: tuple[Callable[[_Seen], Iterator[Finding]], ...] = (
     _joining,
     _no_leader,
@@ -347,6 +356,7 @@ CHECKS: tuple[Callable[[_Seen], Iterator[Finding]], ...] = (
     _unstable_leadership,
     _slow_commits,
     _refusals,
+    _cut_loose,
     _few_or_even_voters,
 )
 

@@ -30,6 +30,7 @@ from wolfscale.mysql.tracker import ResponseTracker
 from wolfscale.mysql.transport import PacketStream
 from wolfscale.proxy.accounts import Account
 from wolfscale.proxy.kill_calls import KillCall, Killed
+from wolfscale.proxy.refused import WATCHED_VARIABLES
 from wolfscale.proxy.server_tls import begin_tls
 from wolfscale.proxy.view import Views
 from wolfscale.sockets import NonblockingStream
@@ -41,15 +42,17 @@ RECEIVE_BYTES = 1 << 15
 
 TRACKED_VARIABLES = "autocommit,character_set_client,character_set_connection,character_set_results,time_zone"
 """MariaDB's own default of session_track_system_variables."""
-_OURS = "last_gtid,sql_mode"
+_WATCHED = ",".join(sorted(name.decode() for name in WATCHED_VARIABLES))
+_OURS = f"last_gtid,sql_mode,{_WATCHED}"
 
-# Setting the last two to themselves makes the server tell them once, since it tells changes only.
+# Setting these two to themselves makes the server tell them once, since it tells changes only.
 _SETUP = (
     f"SET SESSION session_track_system_variables='{TRACKED_VARIABLES},{_OURS}', "
     "sql_mode=@@sql_mode, character_set_client=@@character_set_client"
 )
 KEEP_TRACKING = (
-    f"SET SESSION session_track_system_variables=CONCAT(@@session_track_system_variables, ',{_OURS}')"
+    "SET SESSION session_track_system_variables=IF(@@session_track_system_variables='*','*',"
+    f"CONCAT(@@session_track_system_variables,',{_OURS}'))"
 )
 """Run behind a client's own SET of that variable."""
 _READ_ONLY = ", tx_read_only=1"
@@ -352,6 +355,11 @@ class BackendConnection:
         """Keep the tracked variables that the last response told."""
         if self.tracker.changes is not None and self.tracker.changes.variables:
             self.variables.update(self.tracker.changes.variables)
+
+    @property
+    def forbidden_changes(self) -> frozenset[bytes]:
+        """The variables that nobody may set and a stored program has set on it."""
+        return WATCHED_VARIABLES.intersection(self.variables)
 
     async def value(self, sql: str) -> bytes | None:
         """The first value of the first row of a query of the proxy's own.

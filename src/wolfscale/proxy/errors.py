@@ -66,6 +66,20 @@ class SessionLost(ProxyError):
         )
 
 
+class ProgramCutLoose(ProxyError):
+    """A stored program of the session has set what no session may, and was carried out (1227)."""
+
+    def __init__(self, names: str) -> None:
+        super().__init__(
+            1227,
+            "42000",
+            f"A stored program that this session ran has set {names}, which WolfScale allows for nobody, and "
+            "the session ends. The program was carried out, and what it changed may differ from server to "
+            'server: take the SET out of it, and see "Inside a stored program" in docs/routing.md',
+            fatal=True,
+        )
+
+
 class LogInNotRepeatable(ProxyError):
     """The session's log-in was good for one connection, which is lost or is not the leader's (1927)."""
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import trio
 
+from wolfscale import logs
 from wolfscale.mysql.constants import Capability, Command, Status
 from wolfscale.mysql.errors import ER_NET_PACKET_TOO_LARGE, ConnectionLost, RemoteProtocolError, ServerError
 from wolfscale.mysql.framing import packet
@@ -23,6 +24,7 @@ from wolfscale.proxy.errors import (
     ControlLost,
     NoLeader,
     OutcomeUnknown,
+    ProgramCutLoose,
     ProxyError,
     RefusedStatement,
     TransactionLost,
@@ -40,6 +42,8 @@ from wolfscale.proxy.table_checks import TableChecks
 from wolfscale.proxy.variable_reads import VariableReads
 from wolfscale.proxy.view import Views
 from wolfscale.proxy.waiting_reads import ReaderServes, WaitingRead
+
+log = logs.logger(__name__)
 
 MISJUDGED = frozenset({1290, 1792, 1836})
 """A read-only server's or transaction's refusals: the statement was no plain read after all."""
@@ -411,6 +415,8 @@ class Executor:
             try:
                 if writer.known_entries != self.state.last_number:
                     await self.connections.bring_up_to_date(writer)
+                if writer.forbidden_changes:
+                    await self._end_cut_loose(writer, sent=False)
                 await self.table_checks.before(writer, statement)
                 payload = await request.payload_for(writer)
             except RefusedStatement:
@@ -633,7 +639,7 @@ class Executor:
         if connection.leader:
             self._statistics.leader_statements += 1
             if command != Command.STMT_PREPARE:
-                known = command == Command.QUERY and sql
+                known = command == Command.QUERY and sql and statement.kind is Kind.TRANSACTION
                 begins = beginning(statement, bytes((command,)) + sql) if known else None
                 await self._after_leader(connection, statement, sql, sent=sent, begins=begins)
         else:
@@ -686,6 +692,8 @@ class Executor:
             await self.memory.on_statement(writer, statement, sql)
         else:
             self.memory.on_failed(writer, statement)
+        if writer.forbidden_changes:
+            await self._end_cut_loose(writer, sent=sent)
         if statement.sets_globals and (error is None or not statement.one_result):
             await self._spread_globals(writer, statement, sent=sent)
         if gtid is None and statement.may_write and status & _STATE_CHANGED and error is None:
@@ -701,6 +709,21 @@ class Executor:
         self.consistency.on_written(sequence)
         if not statement.one_result:
             self.consistency.on_leader_read(self.views.current.committed_sequence)
+
+    async def _end_cut_loose(self, writer: BackendConnection, *, sent: bool) -> None:
+        """A stored program has set what no session may: nothing more is to run under that."""
+        names = ", ".join(sorted(name.decode() for name in writer.forbidden_changes))
+        self._statistics.programs_cut_loose += 1
+        log.error(
+            "a stored program has set what no session may",
+            variables=names,
+            user=self.connections.credentials.response.user.decode("utf-8", "replace"),
+            schema=self.state.schema.decode("utf-8", "replace"),
+        )
+        await self.connections.drop_writer()
+        if sent:
+            raise PartlySent
+        raise ProgramCutLoose(names)
 
     async def _spread_globals(self, writer: BackendConnection, statement: Statement, *, sent: bool) -> None:
         """The leader's MariaDB has taken global variables: the other nodes get its values of them."""

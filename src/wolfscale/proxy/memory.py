@@ -7,13 +7,17 @@ from wolfscale.mysql.errors import ServerError
 from wolfscale.proxy.backend import KEEP_TRACKING, BackendConnection
 from wolfscale.proxy.known import SYSTEM_SCHEMAS
 from wolfscale.proxy.lexer import LexerMode, is_multibyte_unsafe
+from wolfscale.proxy.refused import WATCHED_VARIABLES
 from wolfscale.proxy.router import SessionFacts
 from wolfscale.proxy.settings import Assignment, Scope
 from wolfscale.proxy.state import SessionState, names_of
 from wolfscale.proxy.statement import Effect, Kind, Statement
 from wolfscale.proxy.user_variables import literal_variables
+from wolfscale.proxy.variable_values import KEPT_BYTES
 from wolfscale.proxy.written_tables import LOSSY_MODES
 
+LONGEST_LITERALS_BYTES = 2 * KEPT_BYTES
+"""A longer SET gives variables more than is kept of them, which their server tells without the values."""
 _AUTOCOMMIT = int(Status.AUTOCOMMIT)
 _NO_BACKSLASH_ESCAPES = int(Status.NO_BACKSLASH_ESCAPES)
 _OWN_VARIABLES = frozenset({b"sql_mode", b"character_set_client"})
@@ -85,7 +89,8 @@ class SessionMemory:
         if statement.effects & Effect.PERHAPS_TEMPORARY_TABLES:
             variables.assign(None)
         elif statement.effects & Effect.USER_VARIABLES:
-            if statement.assignments and not self.character_set and tracker.error is None:
+            short = len(sql) <= LONGEST_LITERALS_BYTES
+            if short and statement.assignments and not self.character_set and tracker.error is None:
                 literals = literal_variables(sql, mode)
             if literals is None:
                 # Of a statement that failed, a part may have been done.
@@ -130,7 +135,7 @@ class SessionMemory:
     def _note_hidden_changes(self, connection: BackendConnection, variables: dict[bytes, bytes]) -> None:
         """Variables that a procedure or the like has set, as session tracking tells."""
         for name, value in variables.items():
-            if name not in (b"session_track_system_variables",):
+            if name != b"session_track_system_variables" and name not in WATCHED_VARIABLES:
                 self._add_value(name.decode("ascii", "replace").upper(), value)
         connection.known_entries = self.state.last_number
 

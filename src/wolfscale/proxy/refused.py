@@ -3,8 +3,9 @@
 A table: what is matched, and the reason that the client reads. It is matched against tokens at every place
 where a statement may begin, so that comments, executable comments, SET lists, SET STATEMENT, compound
 statements, bodies of procedures and several statements in one text hide nothing. What a procedure that was
-created elsewhere does when it is called is not seen here; it needs the privileges that an application's
-account does not have (BINLOG ADMIN, REPLICATION SLAVE ADMIN, ...).
+created elsewhere does when it is called, or one that puts a text together, is not seen here; it needs the
+privileges that an application's account does not have (BINLOG ADMIN, REPLICATION SLAVE ADMIN, ...). What it
+does to variables of its session is noticed afterwards, see `WATCHED_VARIABLES`.
 """
 
 import sys
@@ -81,6 +82,20 @@ REFUSED_VARIABLES: dict[str, str] = {
     "SUPER_READ_ONLY": "which server takes writes is decided by the cluster's election",
 }
 """Variables that no SET may touch in any scope; `_refused_variable` adds two families by prefix."""
+
+WATCHED_VARIABLES = frozenset(
+    {
+        b"sql_log_bin",
+        b"skip_replication",
+        b"binlog_format",
+        b"binlog_row_image",
+        b"server_id",
+        b"gtid_domain_id",
+        b"gtid_seq_no",
+        b"pseudo_slave_mode",
+    }
+)
+"""Those of them that are a session's: the leader tells when a stored program has set one, whatever to."""
 
 _FAMILIES = (
     ("GTID_", _OWN_GTID),

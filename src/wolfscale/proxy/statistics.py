@@ -17,6 +17,7 @@ class Statistics:
         leader_statements: run on the leader's.
         relayed_statements: of both, those that the relay engine carried without the session's task.
         refused_statements: not let through.
+        programs_cut_loose: sessions ended since a stored program has set what no session may.
         misjudged_reads: taken for plain reads, refused by the local MariaDB (1290, 1792), run on the leader.
         local_failures: reads that the local MariaDB could not serve, run on the leader.
         stale_reads: reads that gave up waiting for the local MariaDB and went to the leader.
@@ -37,6 +38,7 @@ class Statistics:
     leader_statements: int = 0
     relayed_statements: int = 0
     refused_statements: int = 0
+    programs_cut_loose: int = 0
     misjudged_reads: int = 0
     local_failures: int = 0
     stale_reads: int = 0

@@ -158,6 +158,10 @@ class VariableReads:
             variables.on_unlisted()
             return False
         self._note_counts(counts[1], counts[2])
+        if variables.warned:
+            # An error told nothing of the session variables that were set before it; the next OK does which
+            # has any to tell.
+            await writer.run((_QUERY + b"SET sql_mode=@@sql_mode",))
         variables.on_listed([name_of(row[0] or b"") for row in rows])
         return True
 

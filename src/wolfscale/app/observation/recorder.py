@@ -52,6 +52,7 @@ class Recorder:
         self._commit_counts: Sequence[int] = tuple(node.statistics.commit_seconds.counts)
         self._refused_seen = 0
         self._refused_told_at = float("-inf")
+        self._cut_loose_seen = 0
 
     def history(self) -> History:
         """The last minutes."""
@@ -97,6 +98,7 @@ class Recorder:
             },
         )
         self._tell_refusals(counters.get("refused_statements", 0), now)
+        self._tell_cut_loose(counters.get("programs_cut_loose", 0))
 
     def _pace(self) -> Pace:
         """How long commits took in the last second: measured here, or by the leader's word."""
@@ -122,6 +124,17 @@ class Recorder:
             self._refused_seen, self._refused_told_at = refused, now
             event = Event(
                 time=time.time(), kind="refusal", text="statements refused", fields={"count": str(count)}
+            )
+            self._events.add(event)
+
+    def _tell_cut_loose(self, total: int) -> None:
+        count, self._cut_loose_seen = total - self._cut_loose_seen, total
+        if count > 0:
+            event = Event(
+                time=time.time(),
+                kind="divergence",
+                text="a stored program has set what no session may",
+                fields={"count": str(count)},
             )
             self._events.add(event)
 

@@ -28,6 +28,13 @@ COUNTERS: dict[str, tuple[Metric, tuple[str, ...]]] = {
         counter("proxy_refused_statements", "Statements refused since they would cut a server loose."),
         (),
     ),
+    "programs_cut_loose": (
+        counter(
+            "proxy_programs_cut_loose",
+            "Sessions ended since a stored program set sql_log_bin or the like: data may differ.",
+        ),
+        (),
+    ),
     "misjudged_reads": (
         counter("proxy_misjudged_reads", "Statements taken for reads that the replica refused."),
         (),
