@@ -83,7 +83,7 @@ def test_mysqlclient_suite_gives_the_same_results(addresses: Addresses, tmp_path
         text = "".join(f"{key}={value}\n" for key, value in lines.items())
         options.write_text(f"[MySQLdb-tests]\n{text}")
         # Without a configuration, or pytest would find that of the directories above.
-        command = [python, "-m", "pytest", "-c", os.devnull, "--rootdir", ".", "tests"]
+        command: list[str | Path] = [python, "-m", "pytest", "-c", os.devnull, "--rootdir", ".", "tests"]
         return outcomes(command, source, TESTDB=str(options))
 
     assert_same(addresses, run, least=150)
