@@ -203,6 +203,78 @@ async def test_what_needs_judging_whole_is_refused_beyond_a_bound(allowing: Pair
         assert b"20971520" in b"".join(await client.query("SELECT LENGTH(@a)"))
 
 
+def long_literal(inside: str, size: int = 3 * MEBIBYTE) -> bytes:
+    """A text behind long data, as a literal without the quotes."""
+    return ("SELECT ''" + "x" * size + "''; " + inside.replace("'", "''")).encode()
+
+
+UNLOGGED = "SET sql_log_bin = 0"
+LONG = b"x" * MEBIBYTE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"EXECUTE IMMEDIATE 'SET sql_log_bin = 0 /* " + LONG + b" */'",
+        b"EXECUTE IMMEDIATE /*" + LONG + b"*/ _latin1 '" + long_literal(UNLOGGED) + b"'",
+        b"PREPARE s FROM '" + long_literal(UNLOGGED) + b"'",
+        b"SELECT 1; EXECUTE IMMEDIATE '" + long_literal(UNLOGGED) + b"'",
+        b"BEGIN NOT ATOMIC EXECUTE IMMEDIATE '" + long_literal(UNLOGGED) + b"'; END",
+        b"SET @a = '" + LONG + b"', sql_log_bin = 0",
+        b"SET @a = '"
+        + b"\\'" * MEBIBYTE
+        + b"'; INSERT INTO t VALUES (1)"
+        + b",(1)" * MEBIBYTE
+        + b"; SHUTDOWN",
+        # To the second statement the first one's literal has ended before.
+        b"SET sql_mode = 'NO_BACKSLASH_ESCAPES'; SELECT '\\'; SET sql_log_bin = 0; -- " + LONG + b"'",
+        b"CREATE PROCEDURE p() BEGIN SELECT '" + LONG + b"'; SET sql_log_bin = 0; END",
+    ],
+    ids=["immediate", "introducer", "prepare", "second", "compound", "set", "rows", "mode", "procedure"],
+)
+@pytest.mark.parametrize("names", ["utf8mb4", "gbk"])
+async def test_what_is_refused_is_refused_behind_long_data(allowing: Pair, text: bytes, names: str) -> None:
+    async with client_of(allowing) as (proxy, client):
+        await client.query(f"SET NAMES {names}")
+        errno, _, message = await error_of(client, QUERY + text)
+        assert errno in (1227, 1235), message
+        assert proxy.listener.statistics.refused_statements == 1
+        assert await stored(client) == []
+
+
+async def test_long_texts_that_are_judged_whole_do_what_they_say(allowing: Pair) -> None:
+    value = b"it''s" + b"v" * (3 * MEBIBYTE)
+    insert_it = b"INSERT INTO long_ones (v) VALUES ('" + value + b"')"
+    inside = insert_it.replace(b"'", b"''")
+    async with client_of(allowing) as (proxy, client):
+        texts = [
+            b"SET @b = 5; " + insert_it + b"; SET @c = 6",
+            b"EXECUTE IMMEDIATE '" + inside + b"'",
+            b"EXECUTE IMMEDIATE CONCAT('" + inside + b"', '')",
+            b"SET @v = '" + value + b"'",
+            b"SET STATEMENT max_statement_time = 60 FOR INSERT INTO long_ones (v) VALUES (@v)",
+            b"/*!100000 " + insert_it + b" */; SET @c = @c + 1",
+        ]
+        for text in texts:
+            packets = await client.command(QUERY + text)
+            assert client.tracker.error is None, (text[:50], packets[0][:200])
+        assert await stored(client) == [told(value.replace(b"''", b"'"))] * 5
+        [*_, row, _] = await client.query("SELECT CONCAT_WS(',', @b, @c)")
+        assert row[1:] == b"5,7"
+        statement = await client.prepare(insert_it.decode())
+        await client.execute(statement)
+        assert len(await stored(client)) == 6
+        assert proxy.listener.statistics.refused_statements == 0
+
+
+async def test_statement_from_a_long_expression_is_refused_beyond_a_bound(allowing: Pair) -> None:
+    async with client_of(allowing) as (_, client):
+        text = b"PREPARE s FROM CONCAT('SELECT ''" + b"x" * (5 * MEBIBYTE) + b"''')"
+        errno, _, message = await error_of(client, QUERY + text)
+        assert errno == 1153
+        assert "as one literal" in message
+
+
 async def test_long_call_has_an_intent_mark(allowing: Pair) -> None:
     allowing.primary.execute(
         "CREATE OR REPLACE PROCEDURE demo.keep_long(IN v LONGBLOB) INSERT INTO demo.long_ones (v) VALUES (v)"

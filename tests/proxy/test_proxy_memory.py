@@ -224,3 +224,44 @@ async def test_two_gibibytes_are_taken_in_bounded_memory(
             with trio.fail_after(300):
                 await upload(uploader)
             assert uploader.most < MOST_GROWTH, f"{uploader.most / MEBIBYTE:.1f} MiB more than before"
+
+
+def _peak_since(process: int) -> int:
+    """The most memory that a process has had since `_forget_peak`, bytes."""
+    status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def _forget_peak(process: int) -> None:
+    Path(f"/proc/{process}/clear_refs").write_text("5", encoding="ascii")
+
+
+JUDGED_MEBIBYTES = 20
+
+
+@pytest.mark.parametrize(
+    ("head", "inside", "tail"),
+    [
+        (b"SET @a = '", b"it\\'s data;", b"'"),
+        (b"EXECUTE IMMEDIATE 'SELECT LENGTH(\"", b"it''s data; ", b"\")'"),
+        (b"SELECT 1; SELECT LENGTH('", b"x", b"')"),
+        (b"SET @a = 5; INSERT INTO lengths VALUES (1)", b",(12345678)", b""),
+        (b"CREATE OR REPLACE TABLE other (a INT) /* ", b"it's; -- ", b" */"),
+    ],
+    ids=["set", "immediate", "several", "rows", "comment"],
+)
+async def test_text_that_is_judged_whole_costs_little_more_than_twice_its_length(
+    server: ScratchMariaDB, head: bytes, inside: bytes, tail: bytes
+) -> None:
+    server.execute("CREATE OR REPLACE TABLE demo.lengths (n INT)")
+    text = head + inside * (JUDGED_MEBIBYTES * MEBIBYTE // len(inside)) + tail
+    with proxy_process(server) as (process, port):
+        async with clients_of(port, 1) as (client,):
+            await client.query("SET @b = 5")
+            before = resident_bytes(process)
+            _forget_peak(process)
+            with trio.fail_after(120):
+                await client.command(bytes((Command.QUERY,)) + text)
+            assert client.tracker.error is None
+            grown = _peak_since(process) - before
+            assert grown < 2.5 * len(text), f"{grown / len(text):.2f} times its length"

@@ -28,6 +28,8 @@ _EXAMPLE = 1 << 62
 _SHORT_BYTES = 256
 """Texts up to here are remembered: `SELECT wolfscale_id()` comes again and again."""
 
+_PIECE_BYTES = 1 << 16
+
 _ROWS = re.compile(rb"[\x00-\x20]*+(?i:insert|replace)[\x00-\x20]")
 
 
@@ -60,7 +62,11 @@ class IdTemplate:
 
 def mentions_ids(sql: bytes) -> bool:
     """Whether a text may hold a call; if not, nothing here has to look at it."""
-    return _NAME in sql.lower()
+    if len(sql) <= _PIECE_BYTES:
+        return _NAME in sql.lower()
+    # A copy of a long text at a time is enough.
+    starts = range(0, len(sql), _PIECE_BYTES)
+    return any(_NAME in sql[start : start + _PIECE_BYTES + len(_NAME)].lower() for start in starts)
 
 
 async def take_ids(backends: Backends, count: int) -> list[int]:

@@ -91,11 +91,9 @@ def _combine(judged: list[Statement], tokens: Tokens, mode: LexerMode, node_acco
         effects |= statement.effects
     refusal = next((statement.refusal for statement in judged if statement.refusal is not None), None)
     assignments = tuple(item for statement in judged for item in statement.assignments)
-    if refusal is None and any(
-        "SQL_MODE" in item.name and item.scope is not Scope.GLOBAL for item in assignments
-    ):
+    if refusal is None and _sets_mode(assignments):
         # A mode set by the first statement changes how the server reads the second.
-        refusal = _other_mode_refusal(tokens.text, mode, node_account)
+        refusal = other_mode_refusal(tokens.text, mode, node_account)
     if refusal is None and any(statement.kill for statement in judged):
         refusal = NESTED_KILL
     if refusal is None and any(statement.source is not None for statement in judged):
@@ -114,7 +112,17 @@ def _combine(judged: list[Statement], tokens: Tokens, mode: LexerMode, node_acco
     )
 
 
-def _other_mode_refusal(text: str, mode: LexerMode, node_account: str) -> Refusal | None:
+def sets_mode(statement: Statement) -> bool:
+    """Whether it changes how the session's next text is read."""
+    return _sets_mode(statement.assignments)
+
+
+def _sets_mode(assignments: Sequence[Assignment]) -> bool:
+    return any("SQL_MODE" in item.name and item.scope is not Scope.GLOBAL for item in assignments)
+
+
+def other_mode_refusal(text: str, mode: LexerMode, node_account: str) -> Refusal | None:
+    """Why a text of several statements is refused if a backslash means the opposite in it."""
     other = LexerMode(not mode.backslash_escapes, mode.ansi_quotes, mode.server_version)
     for part in split_statements(tokenize(text, other).tokens):
         refusal = compound_refusal(part, node_account)

@@ -73,15 +73,19 @@ class Tokens:
 _MULTIBYTE_CODECS = {"gbk": "gbk", "big5": "big5", "sjis": "shift_jis", "cp932": "cp932"}
 
 
+def codec_of(character_set: str) -> str:
+    """Python's name of what texts to lex are decoded by."""
+    return _MULTIBYTE_CODECS.get(character_set, "latin-1")
+
+
 def decode_sql(sql: bytes, character_set: str = "") -> str:
     """The text to lex: Latin-1, or decoded where a character's second byte may look like a quote."""
-    codec = _MULTIBYTE_CODECS.get(character_set)
-    return sql.decode(codec, "replace") if codec else sql.decode("latin-1")
+    return sql.decode(codec_of(character_set), "replace")
 
 
 def encode_sql(text: str, character_set: str = "") -> bytes:
     """The reverse of `decode_sql`."""
-    return text.encode(_MULTIBYTE_CODECS.get(character_set, "latin-1"), "replace")
+    return text.encode(codec_of(character_set), "replace")
 
 
 def is_multibyte_unsafe(character_set: str) -> bool:

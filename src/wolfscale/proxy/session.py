@@ -31,6 +31,7 @@ from wolfscale.proxy.known import SYSTEM_SCHEMAS
 from wolfscale.proxy.lexer import tokenize
 from wolfscale.proxy.own_answers import SESSION_COLUMNS, OwnAnswers
 from wolfscale.proxy.own_statements import Choose, Hint, mentions_own, own_statement
+from wolfscale.proxy.long_texts import is_one_statement, judge_long
 from wolfscale.proxy.prepared import ER_UNSUPPORTED_PS, PreparedStatements
 from wolfscale.proxy.refused import ER_NOT_SUPPORTED_YET, NESTED_GLOBAL, NESTED_KILL
 from wolfscale.proxy.relay import ClientGone, PartlySent
@@ -380,7 +381,7 @@ class Session:
                 sql = await with_ids(sql, memory.mode, memory.character_set, self._backends)
             payload = payload[:1] + sql
         if len(sql) > MAX_TEXT_BYTES:
-            statement = self._classify_long(sql)
+            statement = await self._classify_long(sql)
         else:
             statement = self._classifier.classify(
                 sql, executor.memory.mode, character_set=executor.memory.character_set
@@ -432,18 +433,14 @@ class Session:
                 await self._client.flush()
         return True
 
-    def _classify_long(self, sql: bytes) -> Statement:
+    async def _classify_long(self, sql: bytes) -> Statement:
         """A long text is not taken apart where only one statement is in it."""
-        executor = self._executor
-        scan = StatementScan(executor.memory.mode)
-        scan.feed(sql)
-        if not executor.memory.character_set and not scan.several:
-            statement = self._classifier.classify_long(sql, executor.memory.mode)
+        memory, classifier = self._executor.memory, self._classifier
+        if not memory.character_set and await is_one_statement(sql, memory.mode):
+            statement = classifier.classify_long(sql, memory.mode)
             if statement is not None:
                 return statement
-        return self._classifier.classify(
-            sql, executor.memory.mode, character_set=executor.memory.character_set
-        )
+        return await judge_long(sql, memory.mode, memory.character_set, classifier.node_account)
 
     async def _resolve(self, statement: Statement, sql: bytes) -> tuple[Statement, bytes]:
         """PREPARE and EXECUTE IMMEDIATE from an expression: evaluate it, judge it, run what was judged.
@@ -510,9 +507,14 @@ class Session:
         ids = id_template(sql, executor.memory.mode, executor.memory.character_set)
         if ids is not None:
             sql = ids.example()
-        statement = self._classifier.classify(
-            sql, executor.memory.mode, prepared=True, character_set=executor.memory.character_set
-        )
+        memory = executor.memory
+        if len(sql) > MAX_TEXT_BYTES:
+            account = self._classifier.node_account
+            statement = await judge_long(sql, memory.mode, memory.character_set, account)
+        else:
+            statement = self._classifier.classify(
+                sql, memory.mode, prepared=True, character_set=memory.character_set
+            )
         if statement.refusal is not None:
             self._statistics.refused_statements += 1
         if statement.kill:

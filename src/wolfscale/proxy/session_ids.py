@@ -63,7 +63,7 @@ class SessionIds:
 
 def with_session_id(sql: bytes, mode: LexerMode, session_id: int) -> bytes:
     """A text with the id in the place of each CONNECTION_ID(), but where MariaDB's own belongs."""
-    if _NAME not in sql.lower() or len(sql) > _LONGEST_BYTES:
+    if len(sql) > _LONGEST_BYTES or _NAME not in sql.lower():
         return sql
     parts = _short_parts(sql, mode) if len(sql) <= _SHORT_BYTES else _parts(sql, mode)
     return (b"%d" % session_id).join(parts)

@@ -4,6 +4,8 @@ What stands in memory is the beginning and one chunk, however long the command i
 only: a leader that is lost in the middle of it has not carried it out, and the client has to send it again.
 """
 
+import mmap
+
 from wolfscale.mysql.constants import MAX_PACKET_PAYLOAD
 from wolfscale.mysql.errors import ER_NET_PACKET_TOO_LARGE, ConnectionLost, RemoteProtocolError
 from wolfscale.mysql.framing import DEFAULT_MAX_PAYLOAD_BYTES, header
@@ -105,12 +107,14 @@ class Upload:
             CommandTooLong: it is longer than `MAX_COMMAND_BYTES`; `drain` goes on from there.
             ClientGone: the client is gone.
         """
-        payload = bytearray(self.head)
-        while chunk := await self._next():
-            payload += chunk
-            if len(payload) > MAX_COMMAND_BYTES:
-                raise CommandTooLong
-        return bytes(payload)
+        # What grows in the heap stays there; these pages go back when they are copied.
+        with mmap.mmap(-1, MAX_COMMAND_BYTES) as pages:
+            pages.write(self.head)
+            while chunk := await self._next():
+                if pages.tell() + len(chunk) > MAX_COMMAND_BYTES:
+                    raise CommandTooLong
+                pages.write(chunk)
+            return pages[: pages.tell()]
 
     async def drain(self) -> None:
         """Read what is left of it, for nothing.
