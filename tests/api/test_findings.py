@@ -358,11 +358,21 @@ def test_stored_program_that_set_what_no_session_may_is_an_error() -> None:
     assert finding.what == "a stored program has set sql_log_bin or the like: the servers' data may differ"
 
 
+def test_stored_program_that_would_run_what_is_refused_is_told_until_it_is_gone() -> None:
+    def event(age: float, name: str, **more: str) -> Event:
+        return Event(time=NOW - age, kind="program", text="told", fields={"program": name, **more})
+
+    events = (event(3.0, "a.q"), event(5.0, "a.p", reason="SET x: why"), event(9.0, "a.q", reason="why"))
+    (finding,) = seen(node(), events=events)
+    assert finding.severity is Severity.WARNING
+    assert finding.what == "the stored program a.p would run what no session may: SET x: why"
+
+
 def test_every_check_is_tried_here() -> None:
     """A check that no situation of this module brings out would be untested."""
     tried = {check for check in CHECKS if any(_finds(check, row[1]) for row in ROWS)}
     left = {check.__name__ for check in CHECKS if check not in tried}
-    assert left == {"_unstable_leadership", "_slow_commits", "_refusals", "_cut_loose"}
+    assert left == {"_unstable_leadership", "_slow_commits", "_refusals", "_cut_loose", "_programs"}
 
 
 def _finds(check: object, status: NodeStatus) -> bool:

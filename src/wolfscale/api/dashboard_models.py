@@ -66,7 +66,7 @@ class Event(Shown):
     Attributes:
         time: in seconds since 1970.
         kind: a word for programs: election, leader, promotion, demotion, recovery, clone, database, member,
-            refusal, divergence, disk, process.
+            refusal, divergence, program, disk, process.
         text: what happened, for people.
         fields: with what: names and values as in the log line.
     """

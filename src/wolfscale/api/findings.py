@@ -339,6 +339,21 @@ def _cut_loose(seen: _Seen) -> Iterator[Finding]:
         )
 
 
+def _programs(seen: _Seen) -> Iterator[Finding]:
+    newest: dict[str, Event] = {}
+    for event in sorted(seen.events, key=lambda event: event.time):
+        if event.kind == "program":
+            newest[event.fields.get("program", "")] = event
+    # What is gone has no reason any more.
+    standing = {name: event for name, event in newest.items() if "reason" in event.fields}
+    for name, event in sorted(standing.items()):
+        yield _warning(
+            f"the stored program {name} would run what no session may: {event.fields['reason']}",
+            "take it out of the program, or drop it; docs/routing.md, inside a stored program, says what "
+            "comes of it when it runs",
+        )
+
+
 CHECKS: tuple[Callable[[_Seen], Iterator[Finding]], ...] = (
     _joining,
     _no_leader,
@@ -357,6 +372,7 @@ CHECKS: tuple[Callable[[_Seen], Iterator[Finding]], ...] = (
     _slow_commits,
     _refusals,
     _cut_loose,
+    _programs,
     _few_or_even_voters,
 )
 

@@ -32,6 +32,7 @@ from wolfscale.app.ids import NodeIds, NodePlace
 from wolfscale.app.intents import IntentCalls
 from wolfscale.app.observation.metrics.registry import build_registry
 from wolfscale.app.observation.recorder import Recorder
+from wolfscale.app.programs import watch_programs
 from wolfscale.app.questions import NodeQuestions
 from wolfscale.app.retention import keep_log_short
 from wolfscale.app.session_calls import SessionCalls
@@ -310,6 +311,9 @@ class _Member:
             await nursery.start(self._parts.feed.run)
             nursery.start_soon(self._keep_log_short, self._parts.lifecycle)
             nursery.start_soon(keep_account, self._parts.database, self._parts.lifecycle, self._api_account)
+            nursery.start_soon(
+                watch_programs, self._parts.database, self._parts.lifecycle, self._config.database.user
+            )
             nursery.start_soon(self._run_lifecycle, self._parts.lifecycle, lifecycle_scope, lifecycle_ended)
         workers_scope = trio.CancelScope()
         if self._workers is not None:

@@ -34,6 +34,8 @@ KINDS: dict[tuple[str, str], str] = {
     ("replication.managed", "MariaDB stopped"): "database",
     ("replication.external", "external MariaDB started"): "database",
     ("app.member", "a clone for a peer failed"): "clone",
+    ("app.programs", "a stored program would run what no session may"): "program",
+    ("app.programs", "a stored program that would run what no session may is gone"): "program",
     ("app.member", "started"): "process",
     ("app.member", "gave a clone to a peer"): "clone",
     ("app.member", "stopping"): "process",
