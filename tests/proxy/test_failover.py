@@ -184,10 +184,10 @@ async def test_session_whose_leader_changes_while_it_waits_is_told_what_was_lost
 ) -> None:
     open_leader, waits = Connections._open_leader, trio.Event()
 
-    async def observed(self: Connections, *, rollback: bool) -> BackendConnection:
+    async def observed(self: Connections, **options: Any) -> BackendConnection:
         if not self.backends.views.current.writable:
             waits.set()
-        return await open_leader(self, rollback=rollback)
+        return await open_leader(self, **options)
 
     monkeypatch.setattr(Connections, "_open_leader", observed)
     async with cluster(servers) as proxy:
@@ -217,7 +217,7 @@ async def test_rollback_of_a_lost_transaction_succeeds(servers: Pair) -> None:
     "statement",
     [
         "CREATE TEMPORARY TABLE x (a INT)",
-        "SET @a = REPEAT('x', 65537)",
+        "SET @a = REPEAT('x', 1048577)",
         "DO GET_LOCK('x', 1)",
         "LOCK TABLES t READ",
     ],
