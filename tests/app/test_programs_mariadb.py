@@ -19,11 +19,16 @@ HARMFUL = {
     "BEGIN DECLARE \"a'\" INT; SET binlog_format = 'ROW'; END",
     "app.every_day": "CREATE EVENT app.every_day ON SCHEDULE EVERY 1 DAY DISABLE DO SET GLOBAL read_only = 1",
     "app.dynamic": "CREATE PROCEDURE app.dynamic() EXECUTE IMMEDIATE 'RESET MASTER'",
+    "app.copies": "CREATE PROCEDURE app.copies() BEGIN CREATE TEMPORARY TABLE app.own (v TEXT); "
+    "CREATE TABLE app.made LIKE app.own; END",
+    "app.selects": "SET sql_mode = 'ANSI'; CREATE PROCEDURE app.selects() CREATE TABLE app.made SELECT 1",
     "app.account": f"CREATE PROCEDURE app.account() DROP USER {NODE_ACCOUNT}@localhost",
 }
 HARMLESS = (
     "CREATE PROCEDURE app.counts() UPDATE app.t SET sql_log_bin = sql_log_bin + 1",
     "CREATE FUNCTION app.five() RETURNS INT RETURN 5",
+    "SET sql_mode = ''; CREATE PROCEDURE app.makes() CREATE TABLE app.made SELECT 1",
+    "CREATE PROCEDURE app.rotates() CREATE TABLE app.made LIKE app.t",
     "CREATE PROCEDURE app.text() SELECT 'SET sql_log_bin = 0'",
 )
 

@@ -1,8 +1,8 @@
 """Looks on the primary for stored programs that would run what no session may (proxy.refused).
 
-Those that are created through a proxy are refused there. What is found here came another way: with the data
-that a cluster was founded on, or past the proxies. Texts that a program puts together while it runs are not
-seen.
+Those that are created through a proxy are refused there, but for tables that MariaDB logs in words of its own
+(proxy.written_tables). What else is found here came another way: with the data that a cluster was founded on,
+or past the proxies. Texts that a program puts together while it runs are not seen.
 """
 
 import sys
@@ -15,6 +15,7 @@ from wolfscale.errors import WolfScaleError
 from wolfscale.mysql.client import Result
 from wolfscale.proxy.lexer import LexerMode, tokenize
 from wolfscale.proxy.refused import compound_refusal
+from wolfscale.proxy.written_tables import LOSSY_MODES, written_tables
 from wolfscale.replication.database import Database
 from wolfscale.replication.lifecycle import Lifecycle
 
@@ -105,5 +106,21 @@ def _why_forbidden(body: bytes, sql_mode: list[str], node_account: str) -> str |
         ansi_quotes="ANSI_QUOTES" in sql_mode,
         server_version=sys.maxsize,
     )
-    refusal = compound_refusal(tokenize(body.decode("latin-1"), mode).tokens, node_account)
-    return refusal.reason if refusal is not None else None
+    tokens = tokenize(body.decode("latin-1"), mode).tokens
+    refusal = compound_refusal(tokens, node_account)
+    if refusal is not None:
+        return refusal.reason
+    tables = written_tables(tokens)
+    if tables is None:
+        return None
+    if tables.from_query and not set(LOSSY_MODES).isdisjoint(sql_mode):
+        return (
+            "CREATE TABLE ... SELECT under its sql_mode: MariaDB logs the table without its options, so the "
+            "other servers make another; give the program a sql_mode without ANSI, ORACLE and the like"
+        )
+    if any(copy.source in tables.temporary for copy in tables.copies):
+        return (
+            "CREATE TABLE ... LIKE a temporary table: MariaDB logs the table without its character set; "
+            "write the columns out, with theirs"
+        )
+    return None
