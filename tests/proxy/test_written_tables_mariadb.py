@@ -130,6 +130,8 @@ async def test_copy_of_a_temporary_table_is_made_where_the_database_has_its_coll
         "IF 1 THEN CREATE TABLE other.x LIKE tmp; END IF",
         "SELECT 1; CREATE TABLE other.x LIKE tmp",
         "USE other; CREATE TABLE x LIKE same.tmp",
+        "PREPARE s FROM 'CREATE TABLE other.x LIKE tmp'; EXECUTE s",
+        "PREPARE s FROM 'SELECT 1'; CREATE TABLE other.x LIKE tmp",
         "ALTER DATABASE same CHARACTER SET latin1; CREATE TABLE same.x LIKE tmp",
         "CREATE TEMPORARY TABLE t2 (v TEXT); CREATE TABLE other.x LIKE t2",
         "SELECT 1; EXECUTE IMMEDIATE 'CREATE TABLE other.x LIKE tmp'",

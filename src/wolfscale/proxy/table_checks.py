@@ -51,8 +51,8 @@ class TableChecks:
         """
         tables = statement.tables
         if statement.effects & Effect.NAMED_STATEMENTS and tables is not None:
+            # Looked at now, since the text may execute it as well, and at each execution.
             self._prepared = tables if self._prepared is None else self._prepared | tables
-            return
         if statement.effects & Effect.PERHAPS_TEMPORARY_TABLES and self._prepared is not None:
             tables = self._prepared if tables is None else self._prepared | tables
         if tables is None:
