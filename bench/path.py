@@ -5,6 +5,7 @@ machine does only adds to it.
 """
 
 import timeit
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -56,6 +57,7 @@ def shortcut_to(server: Server, classifier: Classifier) -> Shortcut:
         consistency=SessionConsistency(),
         connections=SimpleNamespace(reader=server, writer=None),
         bounds=SimpleNamespace(lags=lambda _view: False),
+        variable_reads=SimpleNamespace(is_active=False),
         last=None,
     )
     return Shortcut(
@@ -68,8 +70,8 @@ def shortcut_to(server: Server, classifier: Classifier) -> Shortcut:
     )
 
 
-def main() -> None:
-    """Measure and print."""
+def steps() -> Iterator[tuple[str, Callable[[], object]]]:
+    """What is measured: its name, and what does it once."""
     server, classifier = Server(), Classifier()
     classifier.classify(SQL, LexerMode())
     digests = classifier.digests(LexerMode())
@@ -82,19 +84,23 @@ def main() -> None:
 
     found = digests.find(SQL)
     assert found is not None
+    head = found.head
     tracker = ResponseTracker(CAPABILITIES)
 
     def follow(answer: bytes) -> None:
-        tracker.begin(Command.QUERY, found.head)
-        tracker.feed(answer)
+        tracker.begin(Command.QUERY, head)
+        assert tracker.feed(answer) == len(answer)
 
-    for what, step in (
-        ("text to classification, by digest", lambda: digests.find(SQL)),
-        ("a response of one row, to its end", lambda: follow(one)),
-        ("a response of 100 rows, to its end", lambda: follow(hundred)),
-        ("both decisions for a read of one row", lambda: statement(one)),
-        ("both decisions for a read of 100 rows", lambda: statement(hundred)),
-    ):
+    yield "text to classification, by digest", lambda: digests.find(SQL)
+    yield "a response of one row, to its end", lambda: follow(one)
+    yield "a response of 100 rows, to its end", lambda: follow(hundred)
+    yield "both decisions for a read of one row", lambda: statement(one)
+    yield "both decisions for a read of 100 rows", lambda: statement(hundred)
+
+
+def main() -> None:
+    """Measure and print."""
+    for what, step in steps():
         best = min(timeit.repeat(step, number=TIMES, repeat=REPETITIONS)) / TIMES
         print(f"{best * 1e6:6.2f} us  {what}")
 

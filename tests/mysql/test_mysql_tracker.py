@@ -138,7 +138,7 @@ def test_row_of_several_packets_is_one_row(deprecates_eof: bool, cut: int) -> No
     sizes = iter([cut] * 12)
     while not tracker.done:
         size = next(sizes, 1 << 24)
-        used = tracker.feed(view[start : start + size])
+        used = tracker.feed(bytes(view[start : start + size]))
         start += used
     assert start == len(data) - 4
     assert tracker.rows
@@ -291,6 +291,48 @@ def test_tracker_fed_any_packets_in_any_pieces_ends_at_the_same_place(caps: int,
         except RemoteProtocolError as error:
             outcomes.append(str(error))  # type: ignore[arg-type]
     assert outcomes[0] == outcomes[1]
+
+
+@given(
+    st.booleans(),
+    st.booleans(),
+    st.lists(
+        st.sampled_from(
+            [b"\1x", b"\0", b"\xfb", b"\xfe", b"\xff\1\0", b"\xfe\0\0\2\0", b"\xfe\0\0\x0a\0", b""]
+        )
+        | st.binary(max_size=9),
+        max_size=2,
+    ),
+    st.booleans(),
+    st.integers(0, 30),
+)
+def test_what_an_earlier_result_was_like_changes_nothing_about_a_later_one(
+    learnt_eof: bool, deprecates_eof: bool, bodies: list[bytes], ends: bool, cut: int
+) -> None:
+    """The earlier one had one row; the later one begins like it and goes on as it likes."""
+    capabilities = [int(Capability.DEPRECATE_EOF) if flag else 0 for flag in (learnt_eof, deprecates_eof)]
+    *before, _, behind = build_text_result([Column(name=b"a")], [[b"x"]], capabilities[0])
+    head = ResultHead()
+    earlier = ResponseTracker(capabilities[0])
+    earlier.begin(Command.QUERY, head)
+    earlier.feed(wire(*before, b"\1x", behind))
+    assert head.end
+    received = wire(*before, *bodies, *([behind] if ends else []))
+    received = received[: len(received) - cut] if cut < 15 else received
+    outcomes = []
+    for known in (None, head, head):
+        tracker = ResponseTracker(capabilities[1])
+        tracker.begin(Command.QUERY, known)
+        try:
+            position = tracker.feed(received)
+        except (RemoteProtocolError, LocalProtocolError) as error:
+            outcomes.append(str(error))
+            continue
+        said = [
+            getattr(tracker, name) for name in ("status", "warnings", "columns", "rows", "changes", "done")
+        ]
+        outcomes.append(f"{position} {said} {tracker.error} {tracker.awaiting_client}")
+    assert outcomes[0] == outcomes[1] == outcomes[2]
 
 
 @given(

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import random
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from select import EPOLLIN, EPOLLOUT
 
@@ -21,7 +21,7 @@ from wolfscale.mysql.framing import packet
 from wolfscale.mysql.results import Column, Ok, build_ok, build_text_result
 from wolfscale.mysql.session_track import SessionChanges, build_session_changes
 from wolfscale.mysql.transport import PacketStream
-from wolfscale.proxy.engine import Arrival, Lane
+from wolfscale.proxy.engine import Arrival, Handler, Lane
 from wolfscale.sockets import NonblockingStream
 
 CAPABILITIES = int(DEFAULT_CAPABILITIES | Capability.SESSION_TRACK)
@@ -76,10 +76,10 @@ class ScriptedEngine:
     """What a lane asks of the engine, fired by hand."""
 
     def __init__(self) -> None:
-        self.watched: dict[int, tuple[int, Callable[[], None]]] = {}
+        self.watched: dict[int, tuple[int, Handler]] = {}
         self.held: list[Lane] = []
 
-    def watch(self, descriptor: int, mask: int, handler: Callable[[], None]) -> None:
+    def watch(self, descriptor: int, mask: int, handler: Handler) -> None:
         self.watched[descriptor] = (mask, handler)
 
     def forget(self, descriptor: int) -> None:
@@ -110,7 +110,7 @@ class Ride:
         """Its handler is called, if it is watched for what it has."""
         mask, handler = self.engine.watched[sock.fileno()]
         assert mask & EPOLLOUT or sock.incoming or sock.ended
-        handler()
+        handler(sock.fileno())
 
     def client_sends(self, *texts: bytes, whole: bool = True) -> None:
         data = b"".join(packet(QUERY + text, 0) for text in texts)
@@ -356,7 +356,7 @@ async def test_bug_in_a_lane_ends_its_session_only() -> None:
             raise KeyError("a bug")
 
         lane._shortcut = type("Broken", (), {"request": staticmethod(fail)})()
-        engine.watched[10][1]()
+        engine.watched[10][1](10)
     assert len(failures) == 1
     assert engine.watched == {}
 

@@ -16,6 +16,8 @@ The rules, for every command (MariaDB documentation, "Result Set Packets" and sq
 This is on a proxy's hot path: the states are plain integers and the common packets are read in place.
 """
 
+import struct
+
 from wolfscale.mysql.buffer import PacketBuffer
 from wolfscale.mysql.constants import MAX_PACKET_PAYLOAD, Capability, Command, Status
 from wolfscale.mysql.errors import LocalProtocolError, RemoteProtocolError, ServerError
@@ -37,7 +39,7 @@ _MORE_RESULTS = int(Status.MORE_RESULTS_EXISTS)
 _CURSOR_EXISTS = int(Status.CURSOR_EXISTS)
 _STATE_CHANGED = int(Status.SESSION_STATE_CHANGED)
 
-_FIRST_STATES: dict[int, int] = {
+_UNUSUAL: dict[int, int] = {
     Command.QUIT: _DONE,
     Command.STMT_CLOSE: _DONE,
     Command.STMT_SEND_LONG_DATA: _DONE,
@@ -50,6 +52,13 @@ _FIRST_STATES: dict[int, int] = {
     Command.BINLOG_DUMP_GTID: _ENDLESS,
     Command.TABLE_DUMP: _ENDLESS,
 }
+_FIRST_STATES = tuple(_UNUSUAL.get(command, _FIRST) for command in range(256))
+"""Where the response to a command begins, by the command's byte."""
+# A packet's header, whose upper byte is the packet's number, and its payload's first byte; an EOF packet.
+# One call costs less than putting the length together from three bytes, and this runs for each packet.
+_read_start = struct.Struct("<IB").unpack_from
+_read_eof = struct.Struct("<IBHH").unpack_from
+
 _RUN_ROWS = 8
 """Rows ahead at which one of the same length is looked for before a run of them is."""
 
@@ -59,17 +68,36 @@ LONGEST_HEAD_BYTES = 2048
 
 
 class ResultHead:
-    """What stood before the rows of a statement's last result: nearly always the same again.
+    """What stood around the rows of a statement's last results: nearly always the same again.
 
     Comparing it costs much less than stepping over its packets, and is as exact.
+
+    Attributes:
+        data: the packets before the rows; b"" where none are known.
+        deprecates_eof: whether they, and `end`, are of a connection on which EOF is deprecated.
+        columns: what they say.
+        status: likewise.
+        warnings: likewise.
+        end: the packet that ended a response which was one result of one row; b"" where none is known.
+        end_status: what it says.
+        end_warnings: likewise.
     """
 
-    __slots__ = ("columns", "data", "deprecates_eof", "status", "warnings")
+    __slots__ = (
+        "columns",
+        "data",
+        "deprecates_eof",
+        "end",
+        "end_status",
+        "end_warnings",
+        "status",
+        "warnings",
+    )
 
     def __init__(self) -> None:
-        self.data = b""
+        self.data = self.end = b""
         self.deprecates_eof = False
-        self.columns = self.status = self.warnings = 0
+        self.columns = self.status = self.warnings = self.end_status = self.end_warnings = 0
 
 
 class ResponseTracker:
@@ -91,6 +119,7 @@ class ResponseTracker:
             columns by `columns`.
         awaiting_client: the server has asked for a file's contents or for a log-in answer, and it is the
             client's turn.
+        done: whether the response is complete; true before the first command.
     """
 
     __slots__ = (
@@ -108,6 +137,7 @@ class ResponseTracker:
         "awaiting_client",
         "changes",
         "columns",
+        "done",
         "error",
         "last_insert_id",
         "parameters",
@@ -147,11 +177,7 @@ class ResponseTracker:
         self.rows = False
         self.statement_id = 0
         self.awaiting_client = False
-
-    @property
-    def done(self) -> bool:
-        """Whether the response is complete; true before the first command."""
-        return self._state == _DONE and not self._skip and not self._continued
+        self.done = True
 
     @property
     def gtid(self) -> str | None:
@@ -175,12 +201,13 @@ class ResponseTracker:
         Raises:
             LocalProtocolError: the last response has not ended, or this command's never ends.
         """
-        if self._state or self._skip or self._continued:
+        if not self.done:
             raise LocalProtocolError("a command was begun before the response to the last one ended")
-        state = _FIRST_STATES.get(command, _FIRST)
+        state = _FIRST_STATES[command]
         if state == _ENDLESS:
             raise LocalProtocolError(f"the response to command 0x{command:02x} has no end to look for")
         self._state = state
+        self.done = state == _DONE
         self._head = head
         self.warnings = 0
         self.affected_rows = 0
@@ -209,9 +236,10 @@ class ResponseTracker:
             self._pending = b""
             raise LocalProtocolError("this packet decides where the response goes on and is needed whole")
         self._skip = 0
+        self.done = self._state == _DONE and not self._continued
         return self.done
 
-    def feed(self, data: bytes | bytearray | memoryview, start: int = 0) -> int:
+    def feed(self, data: bytes | bytearray, start: int = 0) -> int:
         """Feed received bytes, cut anywhere.
 
         Args:
@@ -229,12 +257,46 @@ class ResponseTracker:
             RemoteProtocolError: bytes that make no sense here.
         """
         pending = self._pending
-        if not pending:
-            return self._walk(data, start)
-        self._pending = b""
-        return self._walk(pending + data[start:], 0) - len(pending) + start
+        if pending:
+            self._pending = b""
+            return self.feed(pending + data[start:]) - len(pending) + start
+        if self._state != _FIRST:
+            pos = self._walk(data, start)
+            self.done = self._state == _DONE and not self._skip and not self._continued
+            return pos
+        head = self._head
+        if head is not None and head.end and data.startswith(head.data, start):
+            # One row, as a read by key gives: what is around it is known, so its length says it all.
+            row = start + len(head.data)
+            header, first = _read_start(data, row) if row + 4 < len(data) else (0, 0)
+            end = row + 4 + (header & 0xFFFFFF)
+            if (
+                len(data) - end == len(head.end)
+                and data.endswith(head.end)
+                and end > row + 4
+                and first < 0xFE
+                and head.deprecates_eof is self._deprecates_eof
+            ):
+                self.columns, self.status, self.warnings = head.columns, head.end_status, head.end_warnings
+                self.rows = self.done = True
+                self._state = _DONE
+                return len(data)
+        pos = self._walk(data, self._plain_result(data, start, len(data)))
+        self.done = self._state == _DONE and not self._skip and not self._continued
+        if head is not None and self.done and self.rows:
+            self._remember_end(head, data, start, pos)
+        return pos
 
-    def _walk(self, data: bytes | bytearray | memoryview, pos: int) -> int:
+    def _remember_end(self, head: ResultHead, data: bytes | bytearray, start: int, end: int) -> None:
+        """Keep the packet that ended a whole response, if that was one row with this head."""
+        row = start + len(head.data)
+        if row + 4 >= end or not data.startswith(head.data, start) or self.changes or self.error:
+            return
+        last = row + 4 + (_read_start(data, row)[0] & 0xFFFFFF)
+        if last + 4 < end and last + 4 + (_read_start(data, last)[0] & 0xFFFFFF) == end:
+            head.end, head.end_status, head.end_warnings = bytes(data[last:end]), self.status, self.warnings
+
+    def _walk(self, data: bytes | bytearray, pos: int) -> int:
         end = len(data)
         if self._skip:
             pos += self._skip
@@ -242,11 +304,6 @@ class ResponseTracker:
                 self._skip = pos - end
                 return end
             self._skip = 0
-        if self._state == _FIRST and not self._continued:
-            pos = self._plain_result(data, pos, end)
-            if pos > end:
-                self._skip = pos - end
-                return end
         while True:
             state = self._state
             if state == _ROWS and not self._continued:
@@ -295,7 +352,7 @@ class ResponseTracker:
         self._pending = bytes(data[pos:])
         return end
 
-    def _plain_result(self, data: bytes | bytearray | memoryview, pos: int, end: int) -> int:
+    def _plain_result(self, data: bytes | bytearray, pos: int, end: int) -> int:
         """Step over a result of the usual form as far as it is in the data; the loop does what this leaves.
 
         Nearly all responses are one, and are in one piece: this is the same walk, without its many branches.
@@ -317,24 +374,18 @@ class ResponseTracker:
                 return pos
             if head is not None and pos - start <= LONGEST_HEAD_BYTES:
                 head.data, head.deprecates_eof = bytes(data[start:pos]), self._deprecates_eof
+                head.end = b""
                 head.columns, head.status, head.warnings = self.columns, self.status, self.warnings
         pos = self._rows(data, pos, end)
-        body = pos + 4
-        if (
-            body + 5 <= end
-            and data[body] == 0xFE
-            and data[pos] == 5
-            and not data[pos + 1]
-            and not data[pos + 2]
-            and not self._deprecates_eof
-        ):
-            self.warnings = data[body + 1] | data[body + 2] << 8
-            status = self.status = data[body + 3] | data[body + 4] << 8
-            self._state = _FIRST if status & _MORE_RESULTS else _DONE
-            return body + 5
+        if pos + 9 <= end and not self._deprecates_eof:
+            header, first, warnings, status = _read_eof(data, pos)
+            if first == 0xFE and header & 0xFFFFFF == 5:
+                self.warnings, self.status = warnings, status
+                self._state = _FIRST if status & _MORE_RESULTS else _DONE
+                return pos + 9
         return pos
 
-    def _plain_head(self, data: bytes | bytearray | memoryview, pos: int, end: int) -> int:
+    def _plain_head(self, data: bytes | bytearray, pos: int, end: int) -> int:
         """Step over column count, definitions and what ends them."""
         if end - pos < 9 or data[pos] != 1 or data[pos + 1] or data[pos + 2] or not 0 < data[pos + 4] < 0xFB:
             return pos
@@ -363,30 +414,28 @@ class ResponseTracker:
                 self._result_ended()
         return pos
 
-    def _rows(self, data: bytes | bytearray | memoryview, pos: int, end: int) -> int:
+    def _rows(self, data: bytes | bytearray, pos: int, end: int) -> int:
         """Step over plain rows; the offset behind the last one, which may be behind the data."""
-        first, body = pos, pos + 4
-        while body < end:
-            length = data[pos] | data[pos + 1] << 8 | data[pos + 2] << 16
-            if data[body] > 0xFD or not 0 < length < MAX_PACKET_PAYLOAD:
+        start = pos
+        while pos + 4 < end:
+            header, first = _read_start(data, pos)
+            length = header & 0xFFFFFF
+            if first > 0xFD or not 0 < length < MAX_PACKET_PAYLOAD:
                 break
-            after = body + length
+            after = pos + 4 + length
             # Rows of one length often come in runs: numbers, dates, codes.
-            last = body + _RUN_ROWS * (length + 4)
-            if last < end and data[pos] == data[after] == data[last - 4]:
+            last = after + (_RUN_ROWS - 1) * (length + 4)
+            if last + 4 < end and data[pos] == data[after] == data[last]:
                 after = pos + _run_of_rows(data, pos, end, length + 4) * (length + 4)
             pos = after
-            body = pos + 4
-        if pos > first:
+        if pos > start:
             self.rows = True
         return pos
 
     def _is_end(self, length: int) -> bool:
         return length < (MAX_PACKET_PAYLOAD if self._deprecates_eof else 9)
 
-    def _whole(
-        self, state: int, first: int, data: bytes | bytearray | memoryview, body: int, after: int
-    ) -> None:
+    def _whole(self, state: int, first: int, data: bytes | bytearray, body: int, after: int) -> None:
         """Read a packet that decides where to go from here; it is in `data` whole."""
         self.awaiting_client = False
         if first == 0xFF:
@@ -416,7 +465,7 @@ class ResponseTracker:
     def _result_ended(self) -> None:
         self._state = _FIRST if self.status & _MORE_RESULTS else _DONE
 
-    def _on_first(self, first: int, data: bytes | bytearray | memoryview, body: int, after: int) -> None:
+    def _on_first(self, first: int, data: bytes | bytearray, body: int, after: int) -> None:
         if first == 0x00 or (first == 0xFE and after - body > 5):
             self._on_ok(data, body, after)
             self._result_ended()
@@ -446,13 +495,13 @@ class ResponseTracker:
             self.error = parse_error(payload)
             self._state = _DONE
 
-    def _on_eof(self, data: bytes | bytearray | memoryview, body: int, after: int) -> None:
+    def _on_eof(self, data: bytes | bytearray, body: int, after: int) -> None:
         if after - body < 5 or data[body] != 0xFE:
             raise RemoteProtocolError("the server sent something else where an EOF packet must be")
         self.warnings = data[body + 1] | data[body + 2] << 8
         self.status = data[body + 3] | data[body + 4] << 8
 
-    def _on_ok(self, data: bytes | bytearray | memoryview, body: int, after: int) -> None:
+    def _on_ok(self, data: bytes | bytearray, body: int, after: int) -> None:
         # Nearly always both numbers are below 251, and then everything stands at fixed places.
         if after - body >= 7 and data[body + 1] < 0xFB and data[body + 2] < 0xFB:
             status = data[body + 3] | data[body + 4] << 8
@@ -485,7 +534,7 @@ class ResponseTracker:
         self._expect(packets, _DONE)
 
 
-def _run_of_rows(data: bytes | bytearray | memoryview, pos: int, end: int, step: int) -> int:
+def _run_of_rows(data: bytes | bytearray, pos: int, end: int, step: int) -> int:
     """How many rows of the same length follow one another, the first one included.
 
     Args:
@@ -494,14 +543,14 @@ def _run_of_rows(data: bytes | bytearray | memoryview, pos: int, end: int, step:
         end: where the data end.
         step: a row's length with its header.
     """
-    count = (end - pos) // step
+    end = pos + (end - pos) // step * step
     for offset in (0, 1, 2):
-        lengths = bytes(data[pos + offset : pos + offset + (count - 1) * step + 1 : step])
-        count = len(lengths) - len(lengths.lstrip(lengths[:1]))
-    firsts = bytes(data[pos + 4 : pos + 4 + (count - 1) * step + 1 : step])
+        lengths = data[pos + offset : end : step]
+        others = lengths.lstrip(lengths[:1])
+        if others:
+            end -= len(others) * step
+    firsts = data[pos + 4 : end : step]
     for other in (0xFE, 0xFF):
-        found = firsts.find(other)
-        if found >= 0:
-            count = found
-            firsts = firsts[:found]
-    return count
+        if other in firsts:
+            firsts = firsts[: firsts.index(other)]
+    return len(firsts)

@@ -18,6 +18,7 @@ from wolfscale.proxy.backend import BackendConnection
 from wolfscale.proxy.classify import Classifier
 from wolfscale.proxy.connections import ER_MUST_CHANGE_PASSWORD
 from wolfscale.proxy.consistency import Level, sequence_of
+from wolfscale.proxy.digest import Digests
 from wolfscale.proxy.execution import (
     ER_NO_SUCH_TABLE,
     ER_READ_ONLY_SERVER,
@@ -25,6 +26,7 @@ from wolfscale.proxy.execution import (
     MISJUDGED,
     Executor,
 )
+from wolfscale.proxy.lexer import LexerMode
 from wolfscale.proxy.prepared import PreparedStatements, executed_in_place
 from wolfscale.proxy.relay import Rewriter, is_lone_ok
 from wolfscale.proxy.router import Target, beginning, route
@@ -42,6 +44,7 @@ _NO_BACKSLASH_ESCAPES = int(Status.NO_BACKSLASH_ESCAPES)
 _READ = Kind.READ
 _TRANSACTION = Kind.TRANSACTION
 _A_PLAIN_READ = Statement(kind=Kind.READ, reason="")
+_NO_TEXTS = Digests(LexerMode())
 
 
 class Verdict(Enum):
@@ -90,8 +93,8 @@ class Shortcut:
         "_digests",
         "_executor",
         "_facts",
+        "_known",
         "_leader_reads",
-        "_may_decline",
         "_memory",
         "_mode",
         "_prepared",
@@ -133,14 +136,13 @@ class Shortcut:
         self._prepared = prepared
         self._classifier = classifier
         self._mode = executor.memory.mode
-        self._digests = classifier.digests(self._mode)
+        self._digests = self._known = classifier.digests(self._mode)
         self._statistics = statistics
         self._views = views
         self._seen: View | None = None
         self._leader_reads = False
         self._reader: BackendConnection | None = None
         self._writer: BackendConnection | None = None
-        self._may_decline = False
         self._begins: bytes | None = None
         self.connection: BackendConnection | None = None
         self._tracker: ResponseTracker | None = None
@@ -180,12 +182,8 @@ class Shortcut:
         code = data[4]
         prepared = None
         if code == _QUERY:
-            memory = self._memory
-            if memory.mode is not self._mode:
-                self._mode = memory.mode
-                self._digests = self._classifier.digests(memory.mode)
-            statement = self._digests.find(data[5:])
-            if statement is None or memory.character_set:
+            statement = self._known.find(data[5:])
+            if statement is None:
                 return SLOW
             self._classifier.hits += 1
         elif code == _STMT_EXECUTE:
@@ -212,7 +210,9 @@ class Shortcut:
         else:
             self._asked = data
         self.data = data
-        self._begins = beginning(statement, data[4:]) if code == _QUERY else None
+        self._begins = (
+            beginning(statement, data[4:]) if code == _QUERY and statement.kind is _TRANSACTION else None
+        )
         self.begin(code, statement, connection)
         return SEND
 
@@ -223,7 +223,6 @@ class Shortcut:
         self.statement = statement
         self.connection = connection
         self.sent = False
-        self._may_decline = not connection.leader or not self._facts.is_bound
         tracker = self._tracker = connection.tracker
         tracker.begin(code, statement.head)
         self._executor.last = connection
@@ -234,7 +233,12 @@ class Shortcut:
     def _look(self) -> None:
         """Keep what holds for every statement until the view, or something of the session, changes."""
         view = self._seen = self._views.current
-        executor = self._executor
+        executor, memory = self._executor, self._memory
+        if memory.mode is not self._mode:
+            self._mode = memory.mode
+            self._digests = self._classifier.digests(memory.mode)
+        # Nothing is known of texts in a character set that needs care.
+        self._known = _NO_TEXTS if memory.character_set else self._digests
         connections, known = executor.connections, self._state.last_number
         reader, writer = connections.reader, connections.writer
         self._reader = self._writer = None
@@ -339,7 +343,7 @@ class Shortcut:
         gtid = changes.gtid if changes is not None else None
         facts = self._facts
         if error is not None:
-            if error.errno == ER_READ_ONLY_SERVER and "read-only" in error.message and self._may_decline:
+            if error.errno == ER_READ_ONLY_SERVER and "read-only" in error.message and not facts.is_bound:
                 return SLOW if self.sent else REPLAY
             if gtid is not None or (facts.in_transaction and error.errno in MAY_ROLL_BACK):
                 return SLOW
