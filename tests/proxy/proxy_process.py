@@ -1,4 +1,4 @@
-"""A proxy in a process of its own, so that its memory can be measured: `python proxy_process.py SOCKET`.
+"""A proxy in a process of its own, whose memory can be measured: `python proxy_process.py SOCKET [tls]`.
 
 Stands on a follower whose MariaDB is behind the socket. Prints its port, and serves until it is killed.
 """
@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 import trio
 from proxy_pair import PASSWORD
 
+from wolfscale.certificates import ServerCertificate
 from wolfscale.mysql.auth import double_sha1, sha1_of_password, stored_hash
 from wolfscale.mysql.constants import NATIVE_PASSWORD
 from wolfscale.proxy.accounts import Account, Method
+from wolfscale.proxy.client_tls import ClientTls
 from wolfscale.proxy.connections import Bounds
 from wolfscale.proxy.kill_calls import KillCall, Killed
 from wolfscale.proxy.listener import Listener
@@ -81,13 +83,14 @@ class OneServer:
         return list(range(count))
 
 
-async def main(path: str) -> None:
+async def main(path: str, tls: ClientTls | None = None) -> None:
     listening = socket.create_server(("127.0.0.1", 0), backlog=1000)
-    listener = Listener(OneServer(path), bounds=Bounds(log_in_seconds=60))
+    listener = Listener(OneServer(path), bounds=Bounds(log_in_seconds=60), tls=tls)
     async with trio.open_nursery() as nursery:
         await nursery.start(listener.serve, [listening])
         print(listening.getsockname()[1], flush=True)
 
 
 if __name__ == "__main__":
-    trio.run(main, sys.argv[1])
+    certificate = ServerCertificate.from_secret(b"a secret of sixteen", "n", ("127.0.0.1",))
+    trio.run(main, sys.argv[1], ClientTls(context=certificate.context()) if sys.argv[2:] == ["tls"] else None)

@@ -14,12 +14,16 @@ from raw_client import MODERN_CLIENT, RawClient, execution
 from wolfscale.demo.processes import resident_bytes
 from wolfscale.mysql.buffer import lenenc_int
 from wolfscale.mysql.client import Connection
+from wolfscale.mysql.commands import BULK_SEND_TYPES
 from wolfscale.mysql.constants import MAX_PACKET_PAYLOAD, Capability, ColumnType, Command
 from wolfscale.mysql.framing import header
 from wolfscale.testing.mariadb import ScratchMariaDB
 
 pytestmark = pytest.mark.mariadb
 
+FILE_CLIENT = int(
+    (MODERN_CLIENT | Capability.LOCAL_FILES | Capability.MARIADB_STMT_BULK_OPERATIONS) & ~Capability.MYSQL
+)
 SESSIONS = 1000
 AT_ONCE = 50
 MOST_BYTES_EACH = 60 * 1024
@@ -47,10 +51,10 @@ def server() -> Iterator[ScratchMariaDB]:
 
 
 @contextmanager
-def proxy_process(server: ScratchMariaDB) -> Iterator[tuple[int, int]]:
+def proxy_process(server: ScratchMariaDB, *options: str) -> Iterator[tuple[int, int]]:
     """Its process id and port."""
     script = Path(__file__).with_name("proxy_process.py")
-    command = [sys.executable, str(script), server.socket_path]
+    command = [sys.executable, str(script), server.socket_path, *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
@@ -67,7 +71,7 @@ async def client_of(port: int) -> RawClient:
             host="127.0.0.1",
             port=port,
             database="demo",
-            capabilities=int(MODERN_CLIENT | Capability.LOCAL_FILES),
+            capabilities=FILE_CLIENT,
         )
     )
 
@@ -144,9 +148,9 @@ class Uploader:
         self.most = 0
         self._grown = grown
 
-    async def send(self, head: bytes, count: int, tail: bytes = b"") -> None:
-        """A command of this beginning, so many mebibytes of x, and this end."""
-        left, number, chunk = len(head) + count * MEBIBYTE + len(tail), 0, b"x" * MEBIBYTE
+    async def send(self, head: bytes, count: int, tail: bytes = b"", row: bytes = b"") -> None:
+        """A command of this beginning, so many mebibytes of x that begin like a row, and this end."""
+        left, number, chunk = len(head) + count * MEBIBYTE + len(tail), 0, row.ljust(MEBIBYTE, b"x")
         room = 0
         for part in (head, *[chunk] * count, tail):
             piece = part
@@ -165,21 +169,22 @@ class Uploader:
         self.most = max(self.most, self._grown())
 
 
-async def _load_data(uploader: Uploader) -> None:
-    """2 GiB of a client's file, in packets of several lengths."""
+async def load_data(uploader: Uploader, mebibytes: int = LARGE_MEBIBYTES) -> None:
+    """So much of a client's file, in packets of several lengths."""
     client = uploader.client
     await client.query("CREATE OR REPLACE TABLE lengths (n INT)")
     await client.send(b"\x03LOAD DATA LOCAL INFILE 'x' INTO TABLE lengths (@line) SET n = LENGTH(@line)")
     assert (await client.packets.read())[:1] == b"\xfb"
     line = b"x" * (MEBIBYTE - 1) + b"\n"
-    for _ in range(LARGE_MEBIBYTES // 64):
+    for _ in range(mebibytes // 64):
         for lines, count in ((1, 32), (32, 1)):
             for _ in range(count):
                 await client.packets.write(line * lines)
                 uploader.look()
     await client.packets.write(b"")
     assert (await client.packets.read())[:1] == b"\x00"
-    assert (await client.query("SELECT SUM(n + 1) FROM lengths"))[-2][-10:] == b"2147483648"
+    [*_, row, _] = await client.query("SELECT SUM(n + 1) FROM lengths")
+    assert row[1:] == str(mebibytes * MEBIBYTE).encode()
 
 
 async def _query(uploader: Uploader) -> None:
@@ -201,19 +206,37 @@ async def _execute(uploader: Uploader) -> None:
         assert int.from_bytes(packets[-2][2:], "little") == 512 * MEBIBYTE
 
 
-async def _long_data(uploader: Uploader) -> None:
-    """2 GiB as parts of parameters, in commands of one packet and of two."""
+async def long_data(uploader: Uploader, mebibytes: int = LARGE_MEBIBYTES) -> None:
+    """So much as parts of parameters, in commands of one packet and of two."""
     client = uploader.client
     statement = await client.prepare("SELECT LENGTH(?)")
     head = bytes((Command.STMT_SEND_LONG_DATA,)) + statement.to_bytes(4, "little") + b"\0\0"
-    for _ in range(4):
-        for count in (8, 24) * 16:
+    each = min(mebibytes, 512)
+    for _ in range(mebibytes // each):
+        for count in (8, 24) * (each // 32):
             await uploader.send(head, count)
         packets = await client.execute(statement, [b""])
-        assert int.from_bytes(packets[-2][2:], "little") == 512 * MEBIBYTE
+        assert int.from_bytes(packets[-2][2:], "little") == each * MEBIBYTE
 
 
-@pytest.mark.parametrize("upload", [_load_data, _query, _execute, _long_data])
+async def bulk(uploader: Uploader, mebibytes: int = LARGE_MEBIBYTES) -> None:
+    """So much in executions of many rows each."""
+    client, each = uploader.client, 64
+    await client.query("CREATE OR REPLACE TABLE lengths (n INT)")
+    statement = await client.prepare("INSERT INTO lengths VALUES (LENGTH(?))")
+    head = bytes((Command.STMT_BULK_EXECUTE,)) + statement.to_bytes(4, "little")
+    head += BULK_SEND_TYPES.to_bytes(2, "little") + bytes((ColumnType.BLOB, 0))
+    # An indicator and a length before each value.
+    row = b"\0" + lenenc_int(MEBIBYTE - 5)
+    for _ in range(mebibytes // each):
+        await uploader.send(head, each, row=row)
+        await client.answer(Command.STMT_BULK_EXECUTE)
+        assert client.tracker.error is None
+    [*_, found, _] = await client.query("SELECT CONCAT_WS(',', COUNT(*), MIN(n), MAX(n)) FROM lengths")
+    assert found[1:] == b"%d,%d,%d" % (mebibytes, MEBIBYTE - 5, MEBIBYTE - 5)
+
+
+@pytest.mark.parametrize("upload", [load_data, _query, _execute, long_data, bulk])
 async def test_two_gibibytes_are_taken_in_bounded_memory(
     server: ScratchMariaDB, upload: Callable[[Uploader], Awaitable[None]]
 ) -> None:
