@@ -39,12 +39,23 @@ class Activity:
         self._payload = b""
         self._since = time.monotonic()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a command is under way."""
+        carried = self._shortcut.connection is not None
+        running = self._interruption.running_on is not None
+        return bool(self._payload) or carried or running or bool(self._waits.state)
+
+    @property
+    def since(self) -> float:
+        """When the command that is under way began, or the last one ended; by the monotonic clock."""
+        return max(self._since, self._shortcut.since)
+
     def columns(self, view: View) -> dict[str, str]:
         """The columns that tell of it; Time is that in this command, or since the last one."""
         running, shortcut = self._interruption.running_on, self._shortcut
         carried = shortcut.connection is not None
-        since = max(self._since, shortcut.since)
-        if not (self._payload or carried or running is not None or self._waits.state):
+        if not self.is_busy:
             command, state, info, where = "Sleep", "Idle", "", ""
         else:
             code, text = self._asked()
@@ -52,7 +63,7 @@ class Activity:
             state, where = self._state(view, running, held=carried), _place(view, running)
         return {
             "Command": command,
-            "Time": str(int(time.monotonic() - since)),
+            "Time": str(int(time.monotonic() - self.since)),
             "State": state,
             "Info": info,
             "Runs_on": where,

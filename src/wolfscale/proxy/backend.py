@@ -33,7 +33,7 @@ from wolfscale.proxy.kill_calls import KillCall, Killed
 from wolfscale.proxy.refused import WATCHED_VARIABLES
 from wolfscale.proxy.server_tls import begin_tls
 from wolfscale.proxy.view import Views
-from wolfscale.sockets import NonblockingStream
+from wolfscale.sockets import NOT_NOW, NonblockingStream
 
 MOST_ROWS = 4096
 """Of an answer to the proxy itself; more are read and dropped."""
@@ -43,12 +43,12 @@ RECEIVE_BYTES = 1 << 15
 TRACKED_VARIABLES = "autocommit,character_set_client,character_set_connection,character_set_results,time_zone"
 """MariaDB's own default of session_track_system_variables."""
 _WATCHED = ",".join(sorted(name.decode() for name in WATCHED_VARIABLES))
-_OURS = f"last_gtid,sql_mode,{_WATCHED}"
+_OURS = f"last_gtid,sql_mode,wait_timeout,{_WATCHED}"
 
-# Setting these two to themselves makes the server tell them once, since it tells changes only.
+# Setting these to themselves makes the server tell them once, since it tells changes only.
 _SETUP = (
     f"SET SESSION session_track_system_variables='{TRACKED_VARIABLES},{_OURS}', "
-    "sql_mode=@@sql_mode, character_set_client=@@character_set_client"
+    "sql_mode=@@sql_mode, character_set_client=@@character_set_client, wait_timeout=@@wait_timeout"
 )
 KEEP_TRACKING = (
     "SET SESSION session_track_system_variables=IF(@@session_track_system_variables='*','*',"
@@ -278,6 +278,22 @@ class BackendConnection:
             and isinstance(self.packets.stream, NonblockingStream)
             and not self.packets.buffered_bytes
         )
+
+    def is_alive(self) -> bool:
+        """Whether the server has not ended it; to be asked while nothing is under way.
+
+        MariaDB ends what was idle for `wait_timeout` seconds while the session was busy on its other server.
+        """
+        if not self.closed and isinstance(self.packets.stream, NonblockingStream):
+            try:
+                self.packets.stream.socket.recv(1)
+            except NOT_NOW:
+                return True
+            except OSError:
+                pass
+            # Nothing was asked: it says that it closes, and perhaps why.
+            self.closed = True
+        return not self.closed
 
     async def setup(self) -> None:
         """Have it track what the proxy needs to know and, beside the leader, refuse changes of data.

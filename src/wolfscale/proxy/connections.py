@@ -199,7 +199,7 @@ class Connections:
         view = self.backends.views.current
         writer = self.writer
         if writer is not None:
-            if writer.term == view.term and not writer.closed:
+            if writer.term == view.term and writer.is_alive():
                 if view.writable or self._facts.is_bound:
                     return writer
             else:

@@ -195,6 +195,11 @@ class Lane:
         self._arrival: Arrival | None = None
         self._failure: Exception | None = None
 
+    @property
+    def is_sending(self) -> bool:
+        """Whether the client has not taken all of an answer."""
+        return bool(self._outbound)
+
     async def ride(self) -> Arrival:
         """Leave the session to the engine until its task is needed.
 
@@ -203,6 +208,7 @@ class Lane:
         something: close them.
         """
         self._shortcut.look_again()
+        self._shortcut.connection = None
         self._inbound = self._client.take_buffered()
         try:
             self._next()
@@ -331,6 +337,10 @@ class Lane:
         assert connection is not None
         end = self._ends.get(connection)
         if end is None:
+            if not connection.is_alive():
+                # Ended before the command was sent, which is run from the start.
+                self._answer(REPLAY)
+                return
             end = self._ends[connection] = _End(self, connection)
         self._end = end
         data, send = shortcut.data, end.send

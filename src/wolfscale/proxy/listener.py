@@ -25,6 +25,7 @@ from wolfscale.proxy.dialogue import LogInRefused
 from wolfscale.proxy.engine import Engine
 from wolfscale.proxy.errors import ControlLost, ProxyError
 from wolfscale.proxy.handshake import relay_log_in
+from wolfscale.proxy.idle_sessions import IdleSessions
 from wolfscale.proxy.kill_calls import KillCall, Killed
 from wolfscale.proxy.session import Session
 from wolfscale.proxy.session_ids import SessionIds, first_id
@@ -77,6 +78,7 @@ class Listener:
         self._admission = Admission(max_sessions=max_sessions, max_log_ins=max_log_ins)
         self._classifier = Classifier(node_account=backends.views.current.node_account)
         self._sessions: dict[int, Session] = {}
+        self._idle_sessions = IdleSessions()
         self._ids = SessionIds()
         self._taken_ids: set[int] = set()
 
@@ -101,6 +103,7 @@ class Listener:
         with contextlib.closing(engine):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(engine.run)
+                nursery.start_soon(self._idle_sessions.run)
                 nursery.start_soon(self._fence)
                 nursery.start_soon(self._let_apply)
                 await nursery.start(trio.serve_listeners, on_client, listeners)
@@ -118,6 +121,8 @@ class Listener:
                 return msgspec.to_builtins(await self._kill(call))
             case "sessions":
                 return [session.described() for session in list(self._sessions.values())]
+            case "uploads":
+                return sum(session.connections.passing_on for session in self._sessions.values())
         raise WolfScaleError(f"a proxy worker knows no request {name!r}: worker and node differ in version")
 
     async def _kill(self, call: KillCall) -> Killed:
@@ -234,6 +239,7 @@ class Listener:
                 statistics=self.statistics,
                 bounds=self._bounds,
                 engine=engine,
+                idle_sessions=self._idle_sessions,
                 id=id,
             )
         except LogInRefused:

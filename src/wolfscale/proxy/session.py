@@ -1,6 +1,7 @@
 """One client's session: its commands, one after the other, each answered before the next is read."""
 
 import contextlib
+import time
 from dataclasses import replace
 
 import trio
@@ -23,6 +24,7 @@ from wolfscale.proxy.errors import ProxyError
 from wolfscale.proxy.execution import Executor, TextRequest
 from wolfscale.proxy.generated_ids import id_template, mentions_ids, with_ids
 from wolfscale.proxy.handshake import LoggedIn
+from wolfscale.proxy.idle_sessions import IdleSessions
 from wolfscale.proxy.interruption import Interruption
 from wolfscale.proxy.judge import judge
 from wolfscale.proxy.kill_calls import KillCall
@@ -48,6 +50,8 @@ from wolfscale.proxy.written_tables import LOSSLESS
 from wolfscale.sockets import NonblockingStream
 
 ER_UNKNOWN_COMMAND = 1047
+WAIT_TIMEOUT = 28800
+"""Seconds; MariaDB's own default of wait_timeout, where a server has not told it."""
 _AUTOCOMMIT = int(Status.AUTOCOMMIT)
 
 _SCHEMA_CHANGE = Statement(kind=Kind.SETTINGS, reason="changes the default schema", schema=True)
@@ -69,6 +73,7 @@ class Session:
         statistics: Statistics,
         bounds: Bounds,
         engine: Engine | None = None,
+        idle_sessions: IdleSessions | None = None,
         id: int = 0,
     ) -> None:
         """Begin a session.
@@ -81,6 +86,7 @@ class Session:
             statistics: the worker's.
             bounds: how long the session waits.
             engine: carries what needs none of this task, if the client's stream lets it.
+            idle_sessions: ends the session when its client has asked for nothing for too long.
             id: the session's, as its client knows it.
         """
         self.id = id
@@ -137,6 +143,8 @@ class Session:
             prepared=self._prepared,
         )
         self._killing = Killing(executor=self._executor, backends=backends, session_id=id)
+        self._idle_sessions = idle_sessions or IdleSessions()
+        self._watched_timeout = self._wait_timeout
         self._lane: Lane | None = None
         if engine is not None and isinstance(client.stream, NonblockingStream):
             self._lane = Lane(engine, client, self._shortcut)
@@ -152,6 +160,7 @@ class Session:
 
     async def run(self) -> None:
         """Serve the client until it leaves. Never raises for what the client or a server does."""
+        self._idle_sessions.watch(self)
         try:
             with self.interruption.scope:
                 await self._serve()
@@ -161,6 +170,7 @@ class Session:
         except (ConnectionLost, ClientGone, PartlySent, LogInRefused):
             pass
         finally:
+            self._idle_sessions.forget(self)
             self.interruption.ended.set()
             with trio.CancelScope(shield=True):
                 await self.connections.aclose()
@@ -185,6 +195,24 @@ class Session:
             except ServerError as error:
                 await self._answer_error(error.errno, error.sqlstate, error.message)
             self._activity.end()
+            if self._wait_timeout != self._watched_timeout:
+                self._watched_timeout = self._wait_timeout
+                self._idle_sessions.watch(self)
+
+    @property
+    def _wait_timeout(self) -> int:
+        """The session's, in seconds."""
+        return int(self._executor.last.variables.get(b"wait_timeout", WAIT_TIMEOUT))
+
+    @property
+    def idle_due(self) -> float:
+        """When the session ends if nothing is asked of it until then, by the monotonic clock."""
+        busy = self._activity.is_busy or (self._lane is not None and self._lane.is_sending)
+        return (time.monotonic() if busy else self._activity.since) + self._wait_timeout
+
+    def end_idle(self) -> None:
+        """End the session without a word, as MariaDB does after `wait_timeout`."""
+        self.interruption.scope.cancel()
 
     @property
     def user(self) -> str:

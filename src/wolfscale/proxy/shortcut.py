@@ -279,6 +279,7 @@ class Shortcut:
 
     def _pong(self) -> Verdict:
         """The proxy is alive; a session's servers come and go without its noticing."""
+        self.since = monotonic()
         self.data = packet(build_ok(Ok(status=self._executor.status), self._capabilities), 1)
         return DONE
 
