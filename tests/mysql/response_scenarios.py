@@ -51,6 +51,11 @@ SETUP = (
     "CREATE PROCEDURE app.two_results() BEGIN SELECT 1; SELECT id FROM app.three; END",
     "CREATE PROCEDURE app.writes() BEGIN INSERT INTO app.log (at) VALUES (7); SELECT 'w'; END",
     "CREATE PROCEDURE app.gives(OUT a INT) BEGIN SET a = 5; SELECT 8; END",
+    # The results behind its cursor have CURSOR_EXISTS, and rows all the same.
+    "CREATE PROCEDURE app.walks() BEGIN DECLARE i INT; DECLARE c CURSOR FOR SELECT id FROM app.three; "
+    "OPEN c; FETCH c INTO i; SELECT i; CLOSE c; SELECT id FROM app.three; END",
+    "CREATE FUNCTION app.first() RETURNS INT DETERMINISTIC READS SQL DATA BEGIN DECLARE i INT; "
+    "DECLARE c CURSOR FOR SELECT id FROM app.three; OPEN c; FETCH c INTO i; CLOSE c; RETURN i; END",
 )
 ARGUMENTS = (
     "--log-bin=bin",
@@ -240,6 +245,29 @@ SCENARIOS = (
     Scenario(
         "execute a call with an out parameter",
         ((prepare("CALL app.gives(?)"), Says(parameters=1)), (execute(ONE_INT), Says(rows=True))),
+    ),
+    Scenario("call a procedure that has a cursor", ((query("CALL app.walks()"), Says(rows=True)),)),
+    Scenario(
+        "call a function that has a cursor",
+        (
+            (query("SELECT app.first()"), Says(rows=True, columns=1)),
+            (query("SELECT name FROM app.three WHERE id = app.first()"), Says(rows=True, columns=1)),
+        ),
+    ),
+    Scenario(
+        "execute a call of a procedure that has a cursor",
+        ((prepare("CALL app.walks()"), Says()), (execute(), Says(rows=True))),
+    ),
+    Scenario(
+        "execute a call of a procedure that has a cursor, with another one",
+        ((prepare("CALL app.walks()"), Says()), (execute(cursor=1), Says(rows=True))),
+    ),
+    Scenario(
+        "execute a call of a function that has a cursor",
+        (
+            (prepare("SELECT name FROM app.three WHERE id = app.first()"), Says(columns=1)),
+            (execute(), Says(rows=True, columns=1)),
+        ),
     ),
     Scenario(
         "cursor",

@@ -16,6 +16,7 @@ import pymysql.cursors
 import pytest
 import trio
 
+from wolfscale.mysql.commands import opens_cursor
 from wolfscale.mysql.constants import Capability, Command, Status
 from wolfscale.mysql.errors import ConnectionLost
 from wolfscale.mysql.framing import packet
@@ -71,7 +72,7 @@ class Relay:
             assert tracker.done
             self.commands.append(payload[0])
             await back.command(payload)
-            tracker.begin(payload[0])
+            tracker.begin(payload[0], opens_cursor=opens_cursor(payload))
             while not tracker.done:
                 received = await back.receive_raw()
                 assert tracker.feed(received) == len(received), "bytes behind the end of a response"

@@ -8,6 +8,7 @@ import response_scenarios as rs
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wolfscale.mysql.commands import opens_cursor
 from wolfscale.mysql.constants import MAX_PACKET_PAYLOAD, Capability, Command, Status
 from wolfscale.mysql.errors import LocalProtocolError, RemoteProtocolError
 from wolfscale.mysql.framing import PacketReader, packet, pieces
@@ -42,7 +43,7 @@ def follow(
                 if says is not None:
                     rs.check(tracker, says, tracks=name != "plain")
                 command, says = next(steps)
-                tracker.begin(command[0], head)
+                tracker.begin(command[0], head, opens_cursor=opens_cursor(command))
             position = tracker.feed(chunk, position)
     assert tracker.done
     assert says is not None
@@ -95,7 +96,7 @@ def test_recorded_response_fed_by_packet_starts_says_the_same(scenario: rs.Scena
         reader.feed(recorded(name, scenario))
         tracker = ResponseTracker(rs.CAPABILITIES[name])
         for command, says in rs.steps_with_ping(scenario):
-            tracker.begin(command[0])
+            tracker.begin(command[0], opens_cursor=opens_cursor(command))
             while not tracker.done:
                 payload = reader.next()
                 assert payload is not None

@@ -8,6 +8,7 @@ from proxy_pair import PASSWORD, Cluster
 
 from wolfscale.mysql.buffer import PacketBuffer, lenenc_bytes
 from wolfscale.mysql.client import DEFAULT_CAPABILITIES, Connection
+from wolfscale.mysql.commands import opens_cursor
 from wolfscale.mysql.constants import Capability, ColumnType, Command
 from wolfscale.mysql.results import parse_error
 from wolfscale.mysql.tracker import ResponseTracker
@@ -28,9 +29,9 @@ class RawClient:
     async def send(self, payload: bytes) -> None:
         await self.packets.command(payload)
 
-    async def answer(self, command: int) -> list[bytes]:
+    async def answer(self, command: int, *, cursor: bool = False) -> list[bytes]:
         """The packets of one response."""
-        self.tracker.begin(command)
+        self.tracker.begin(command, opens_cursor=cursor)
         packets = []
         while not self.tracker.done:
             payload = await self.packets.read()
@@ -40,7 +41,7 @@ class RawClient:
 
     async def command(self, payload: bytes) -> list[bytes]:
         await self.send(payload)
-        return await self.answer(payload[0])
+        return await self.answer(payload[0], cursor=opens_cursor(payload))
 
     async def query(self, sql: str) -> list[bytes]:
         return await self.command(bytes((Command.QUERY,)) + sql.encode())

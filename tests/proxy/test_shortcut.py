@@ -10,6 +10,7 @@ import pytest
 from shortcut_session import ANYTHING, PLAIN_READ, PLAIN_WRITE, READ, WRITE, Following, following
 
 from wolfscale.mysql.client import DEFAULT_CAPABILITIES
+from wolfscale.mysql.commands import opens_cursor
 from wolfscale.mysql.constants import Capability, Command, Status
 from wolfscale.mysql.framing import PacketReader, packet
 from wolfscale.mysql.results import Column, Ok, build_error, build_ok, build_text_result, parse_ok
@@ -91,9 +92,9 @@ def responses(name: str, scenario: rs.Scenario) -> Iterator[tuple[bytes, int]]:
     received = bytes.fromhex(RESPONSES[scenario.name][name])
     tracker, position = ResponseTracker(rs.CAPABILITIES[name]), 0
     for command, _ in scenario.steps:
-        tracker.begin(command[0])
+        tracker.begin(command[0], opens_cursor=opens_cursor(command))
         start, position = position, tracker.feed(received, position)
-        if command[0] in RELAYED and start < position:
+        if command[0] in RELAYED and start < position and not opens_cursor(command):
             yield received[start:position], command[0]
 
 

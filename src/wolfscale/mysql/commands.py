@@ -446,6 +446,11 @@ def statement_id(payload: bytes | memoryview) -> int:
     return int.from_bytes(payload[1:5], "little")
 
 
+def opens_cursor(payload: bytes | memoryview) -> bool:
+    """Whether a command is a COM_STMT_EXECUTE that asks for a cursor."""
+    return len(payload) > 5 and payload[0] == Command.STMT_EXECUTE and payload[5] != 0
+
+
 def with_statement_id(payload: bytes, number: int) -> bytes:
     """The same command for a statement that has another number on another connection."""
     return payload[:1] + number.to_bytes(4, "little") + payload[5:]

@@ -6,7 +6,8 @@ The rules, for every command (MariaDB documentation, "Result Set Packets" and sq
 * a result whose end has MORE_RESULTS_EXISTS is followed by another; an ERR ends everything;
 * EOF is a packet that starts with 0xFE and is shorter than 9 bytes; where EOF is deprecated, an OK packet
   that starts with 0xFE (a row that starts with 0xFE holds a value of 16 MiB, so its packet is full);
-* a result that opens a cursor ends after its definitions, with CURSOR_EXISTS;
+* a result that opens a cursor ends after its definitions, with CURSOR_EXISTS; results inside a procedure that has opened
+  a cursor of its own have this flag too, and rows (and MORE_RESULTS_EXISTS, since the call's end follows);
 * STMT_PREPARE is answered by a fixed packet and two lists of definitions, STATISTICS by bare text, FIELD_LIST
   by definitions up to an end, STMT_CLOSE and STMT_SEND_LONG_DATA by nothing;
 * 0xFB instead of a column count asks the client for a file; after the client's packets comes OK or ERR;
@@ -37,6 +38,7 @@ _ENDLESS = 9  # a dump; never a tracker's state
 
 _MORE_RESULTS = int(Status.MORE_RESULTS_EXISTS)
 _CURSOR_EXISTS = int(Status.CURSOR_EXISTS)
+_CURSOR_OR_MORE = _CURSOR_EXISTS | _MORE_RESULTS
 _STATE_CHANGED = int(Status.SESSION_STATE_CHANGED)
 
 _UNUSUAL: dict[int, int] = {
@@ -128,6 +130,7 @@ class ResponseTracker:
         "_continued",
         "_deprecates_eof",
         "_head",
+        "_opens_cursor",
         "_next",
         "_pending",
         "_remaining",
@@ -166,6 +169,7 @@ class ResponseTracker:
         self._continued = False
         self._pending = b""
         self._head: ResultHead | None = None
+        self._opens_cursor = False
         self.status = status
         self.warnings = 0
         self.affected_rows = 0
@@ -189,7 +193,7 @@ class ResponseTracker:
         """The default schema that this response told of, if it changed."""
         return self.changes.schema if self.changes is not None else None
 
-    def begin(self, command: int, head: ResultHead | None = None) -> None:
+    def begin(self, command: int, head: ResultHead | None = None, *, opens_cursor: bool = False) -> None:
         """Expect the response to a command.
 
         Some commands have none: `done` is true at once then.
@@ -197,6 +201,7 @@ class ResponseTracker:
         Args:
             command: its first byte.
             head: of the statement's last result, and taken from this one if that is another.
+            opens_cursor: it is an execution that asks for a cursor (`commands.opens_cursor`).
 
         Raises:
             LocalProtocolError: the last response has not ended, or this command's never ends.
@@ -209,6 +214,7 @@ class ResponseTracker:
         self._state = state
         self.done = state == _DONE
         self._head = head
+        self._opens_cursor = opens_cursor
         self.warnings = 0
         self.affected_rows = 0
         self.last_insert_id = 0
@@ -410,7 +416,7 @@ class ResponseTracker:
                 return pos
             self._on_eof(data, body, body + 5)
             pos += 9
-            if self.status & _CURSOR_EXISTS:
+            if self._opens_cursor and self.status & _CURSOR_OR_MORE == _CURSOR_EXISTS:
                 self._result_ended()
         return pos
 
@@ -450,7 +456,7 @@ class ResponseTracker:
             self._result_ended()
         elif state == _DEFINITIONS_EOF:
             self._on_eof(data, body, after)
-            if self.status & _CURSOR_EXISTS:
+            if self._opens_cursor and self.status & _CURSOR_OR_MORE == _CURSOR_EXISTS:
                 self._result_ended()
             else:
                 self._state = _ROWS

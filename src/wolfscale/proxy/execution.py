@@ -12,6 +12,7 @@ from typing import Protocol
 import trio
 
 from wolfscale import logs
+from wolfscale.mysql.commands import opens_cursor
 from wolfscale.mysql.constants import Capability, Command, Status
 from wolfscale.mysql.errors import ER_NET_PACKET_TOO_LARGE, ConnectionLost, RemoteProtocolError, ServerError
 from wolfscale.mysql.framing import packet
@@ -557,10 +558,13 @@ class Executor:
                 all_sent = await request.send(connection, payload)
         else:
             all_sent = await request.send(connection, payload)
-        tracker.begin(command)
+        with_cursor = opens_cursor(payload)
+        tracker.begin(command, opens_cursor=with_cursor)
         rewriter = None
         if self._rewrites and (self._deprecates_eof or not statement.one_result) and command in _RESULTS:
-            rewriter = Rewriter(connection.capabilities, self._client_capabilities)
+            rewriter = Rewriter(
+                connection.capabilities, self._client_capabilities, opens_cursor=with_cursor
+            )
         try:
             data, sent = await relay_response(connection, self._client, rewriter, whole=request.whole)
         except ConnectionLost as error:

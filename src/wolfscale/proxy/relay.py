@@ -14,6 +14,8 @@ from wolfscale.proxy.backend import BackendConnection
 FILE_PART_BYTES = 1 << 16
 """Of a client's file, so much is in memory at most."""
 _HEADER = 4
+_CURSOR_EXISTS = int(Status.CURSOR_EXISTS)
+_CURSOR_OR_MORE = _CURSOR_EXISTS | int(Status.MORE_RESULTS_EXISTS)
 
 
 class ClientGone(Exception):
@@ -36,12 +38,21 @@ class Rewriter:
         "_continued",
         "_definitions",
         "_deprecates_eof",
+        "_opens_cursor",
         "_rest",
         "_state",
     )
 
-    def __init__(self, capabilities: int, client_capabilities: int) -> None:
+    def __init__(self, capabilities: int, client_capabilities: int, *, opens_cursor: bool = False) -> None:
+        """Begin a response.
+
+        Args:
+            capabilities: those of the connection to the server.
+            client_capabilities: the client's.
+            opens_cursor: it is that to an execution that asks for a cursor.
+        """
         self._capabilities = capabilities
+        self._opens_cursor = opens_cursor
         self._client = client_capabilities
         self._deprecates_eof = bool(capabilities & Capability.DEPRECATE_EOF)
         self._rest = b""
@@ -85,8 +96,9 @@ class Rewriter:
                 if not self._definitions and self._deprecates_eof:
                     self._state = "rows"
             elif first == 0xFE:  # the EOF behind the definitions
-                cursor = len(payload) >= 5 and payload[3] & int(Status.CURSOR_EXISTS)
-                self._state = "first" if cursor else "rows"
+                status = int.from_bytes(payload[3:5], "little")
+                has_no_rows = self._opens_cursor and status & _CURSOR_OR_MORE == _CURSOR_EXISTS
+                self._state = "first" if has_no_rows else "rows"
         elif first == 0xFE and (self._deprecates_eof or len(payload) < 9):
             self._state = "first"
             if self._deprecates_eof:
