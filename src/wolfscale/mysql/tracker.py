@@ -6,8 +6,8 @@ The rules, for every command (MariaDB documentation, "Result Set Packets" and sq
 * a result whose end has MORE_RESULTS_EXISTS is followed by another; an ERR ends everything;
 * EOF is a packet that starts with 0xFE and is shorter than 9 bytes; where EOF is deprecated, an OK packet
   that starts with 0xFE (a row that starts with 0xFE holds a value of 16 MiB, so its packet is full);
-* a result that opens a cursor ends after its definitions, with CURSOR_EXISTS; results inside a procedure that has opened
-  a cursor of its own have this flag too, and rows (and MORE_RESULTS_EXISTS, since the call's end follows);
+* a result that opens a cursor ends after its definitions, with CURSOR_EXISTS; results inside a procedure
+  that has opened a cursor of its own have this flag too, and rows (and MORE_RESULTS_EXISTS, as more follows);
 * STMT_PREPARE is answered by a fixed packet and two lists of definitions, STATISTICS by bare text, FIELD_LIST
   by definitions up to an end, STMT_CLOSE and STMT_SEND_LONG_DATA by nothing;
 * 0xFB instead of a column count asks the client for a file; after the client's packets comes OK or ERR;
