@@ -289,7 +289,7 @@ class FollowedCluster:
         if self.handler is None:
             raise ControlLost("this proxy has not begun to serve")
         if node is not self._asked:
-            return [] if name == "sessions" else msgspec.to_builtins(Killed())
+            return {"sessions": [], "uploads": 0}.get(name, msgspec.to_builtins(Killed()))
         return await self.handler(name, arguments)
 
     @property

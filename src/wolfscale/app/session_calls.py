@@ -1,5 +1,7 @@
 """KILL, and the lists of sessions, between a node's workers and all nodes."""
 
+import contextlib
+
 import msgspec
 import trio
 
@@ -15,7 +17,10 @@ from wolfscale.replication.lifecycle import Lifecycle
 
 KILL = "sessions.kill"
 INTERRUPT = "sessions.interrupt"
+UPLOADS = "sessions.uploads"
 KILL_SECONDS = 9.0
+UPLOADS_SECONDS = 0.25
+"""Writes stand still meanwhile."""
 INTERRUPT_SECONDS = 3.0
 """With the wait for a commit (`proxy.interruption.COMMIT_SECONDS`) it is less than the other."""
 
@@ -41,6 +46,8 @@ class SessionCalls:
         self._lifecycle = lifecycle
         node.handle_rpc(KILL, self._on_kill)
         node.handle_rpc(INTERRUPT, self._on_interrupt)
+        node.handle_rpc(UPLOADS, self._on_uploads)
+        lifecycle.count_uploads = self.uploads
 
     async def kill(self, call: KillCall) -> Killed:
         """Kill sessions in the whole cluster.
@@ -80,6 +87,26 @@ class SessionCalls:
         )
         return answer == b"\x01"
 
+    async def uploads(self) -> int:
+        """How many commands proxies of all nodes are passing on to the leader that they cannot send again.
+
+        A member that does not answer at once has none.
+        """
+        found = [await self._uploads_here()]
+
+        async def ask(address: str) -> None:
+            try:
+                answer = await self._node.call(address, UPLOADS, b"", timeout=UPLOADS_SECONDS)
+            except (NodeError, WolfScaleError):
+                return
+            found.append(msgspec.msgpack.decode(answer, type=int))
+
+        async with trio.open_nursery() as nursery:
+            for member in self._node.membership.members:
+                if member.id != self._node.id and self._node.connected(member.id):
+                    nursery.start_soon(ask, member.address)
+        return sum(found)
+
     async def is_applying_blocked(self) -> bool:
         """Whether this node's MariaDB cannot apply the log because a session holds a lock.
 
@@ -116,6 +143,16 @@ class SessionCalls:
             return await self._lifecycle.interrupt(connection_id, connection=connection)
         except (ServerError, ConnectionLost) as error:
             raise DatabaseUnavailable(str(error)) from error
+
+    async def _uploads_here(self) -> int:
+        count = 0
+        for worker in list(self.workers):
+            with trio.move_on_after(UPLOADS_SECONDS), contextlib.suppress(ControlLost):
+                count += await worker.request("uploads")
+        return count
+
+    async def _on_uploads(self, payload: bytes) -> bytes:
+        return msgspec.msgpack.encode(await self._uploads_here())
 
     async def _on_kill(self, payload: bytes) -> bytes:
         killed = await self._kill_here(msgspec.msgpack.decode(payload, type=KillCall))

@@ -68,6 +68,7 @@ class Connections:
         reader: to the local MariaDB, read-only; None while there is none.
         writer: to the leader's of one term; None while there is none.
         killed: the session is being ended: what it runs must not be begun again elsewhere.
+        passing_on: a command is on its way to the leader, or runs there, that cannot be sent again.
         waits: what the session waits for.
         backends: where the servers are.
         on_moved: called when reads go to another server from now on.
@@ -88,6 +89,7 @@ class Connections:
         self.writer = first if first.leader else None
         self.credentials = credentials
         self.killed = False
+        self.passing_on = False
         self.waits = Waits()
         self.backends = backends
         self.on_moved: Callable[[], None] = lambda: None

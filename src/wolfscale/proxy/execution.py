@@ -554,6 +554,7 @@ class Executor:
         tracker, command = connection.tracker, request.command
         self.last = connection
         if request.once:
+            self.connections.passing_on = True
             with self.connections.receiving():
                 all_sent = await request.send(connection, payload)
         else:

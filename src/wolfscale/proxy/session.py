@@ -31,9 +31,9 @@ from wolfscale.proxy.kill_calls import KillCall
 from wolfscale.proxy.killing import Killing
 from wolfscale.proxy.known import SYSTEM_SCHEMAS
 from wolfscale.proxy.lexer import tokenize
+from wolfscale.proxy.long_texts import is_one_statement, judge_long
 from wolfscale.proxy.own_answers import SESSION_COLUMNS, OwnAnswers
 from wolfscale.proxy.own_statements import Choose, Hint, mentions_own, own_statement
-from wolfscale.proxy.long_texts import is_one_statement, judge_long
 from wolfscale.proxy.prepared import ER_UNSUPPORTED_PS, PreparedStatements
 from wolfscale.proxy.refused import ER_NOT_SUPPORTED_YET, NESTED_GLOBAL, NESTED_KILL
 from wolfscale.proxy.relay import ClientGone, PartlySent
@@ -362,6 +362,8 @@ class Session:
             # The answer is read when all of the command has been sent.
             await upload.drain()
             raise
+        finally:
+            self.connections.passing_on = False
 
     async def _run_long_query(self, upload: Upload) -> bool:
         """Run a long text; false when all of it is needed to judge it, or to put ids into it."""

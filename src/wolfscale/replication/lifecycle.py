@@ -34,6 +34,7 @@ from wolfscale.replication.notice import CloneProgress, Doubt, MemberNotice
 from wolfscale.replication.open_intents import OpenIntents
 from wolfscale.replication.positions import CommittedSequence, newest_group
 from wolfscale.replication.primary_role import PrimaryRole
+from wolfscale.replication.promotion import no_uploads
 from wolfscale.replication.record import DataState, RecordStore
 from wolfscale.replication.recovery import (
     create_data,
@@ -115,6 +116,8 @@ class Lifecycle:
             statistics=self.statistics,
             probe_seconds=probe_seconds,
         )
+        self.count_uploads: Callable[[], Awaitable[int]] = no_uploads
+        """How many long commands proxies are passing on to this primary; a planned demotion lets them end."""
         self._founds = founds
         self._committed = CommittedSequence(cluster.log)
         self._clone: CloneProgress | None = None
@@ -456,7 +459,7 @@ class Lifecycle:
                 self._writable_term = 0
                 self._become(DatabaseState.DEMOTING)
                 with trio.move_on_after(STEP_DOWN_SECONDS):
-                    drained = await role.drain()
+                    drained = await role.drain(self.count_uploads)
                 nursery.cancel_scope.cancel()
         finally:
             self._writable_term = 0

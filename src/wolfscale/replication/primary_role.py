@@ -1,5 +1,7 @@
 """The tasks that run while the server is the primary of one term, from promotion to the end of the tenure."""
 
+from collections.abc import Awaitable, Callable
+
 import trio
 
 from wolfscale.mysql.binlog.events import Statement
@@ -71,15 +73,18 @@ class PrimaryRole:
         around = self._surroundings
         await create_missing(around.database, around.intents, around.application)
 
-    async def drain(self) -> Position:
+    async def drain(self, count_uploads: Callable[[], Awaitable[int]]) -> Position:
         """Stop writes and let what is in flight end; returns where the primary stopped.
+
+        Args:
+            count_uploads: how many long commands proxies are passing on to it.
 
         Raises:
             ServerError, ConnectionLost: the server refused a step, or is gone.
         """
         assert self._capture is not None
         database, log = self._surroundings.database, self._surroundings.cluster.log
-        gtid = await drain(database, self._capture) or await database.position()
+        gtid = await drain(database, self._capture, count_uploads) or await database.position()
         index = log.find_sequence(gtid.sequence) if gtid else None
         return Position(gtid=gtid, index=index or 0)
 

@@ -4,7 +4,7 @@ The order of the steps is the design's ("The life of a node's MariaDB", steps 4 
 its reason in what MariaDB does; none can be left out or moved.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import trio
@@ -79,10 +79,18 @@ async def become_primary(
     return capture
 
 
-async def drain(database: Database, capture: Capture) -> Gtid | None:
+async def no_uploads() -> int:
+    """There are no proxies."""
+    return 0
+
+
+async def drain(
+    database: Database, capture: Capture, count_uploads: Callable[[], Awaitable[int]] = no_uploads
+) -> Gtid | None:
     """Stop writes, let what is in flight end, and return the position where the primary stopped.
 
-    Open transactions get `OPEN_TRANSACTIONS_SECONDS`, running statements `STATEMENT_SECONDS` after that;
+    Open transactions, and long commands that proxies are passing on, which they cannot send again to another
+    leader, get `OPEN_TRANSACTIONS_SECONDS`, running statements `STATEMENT_SECONDS` after that;
     then their sessions are killed, and idle ones too, since read_only does not stop an account with all
     privileges. Never is one killed that waits for its acknowledgement: KILL would commit it without a
     quorum.
@@ -93,7 +101,7 @@ async def drain(database: Database, capture: Capture) -> Gtid | None:
     # Proxies that have heard of the end begin nothing new here, so that open transactions can only get fewer.
     await trio.sleep(ANNOUNCED_SECONDS)
     with trio.move_on_after(OPEN_TRANSACTIONS_SECONDS):
-        while await database.sessions.open_transactions():
+        while await database.sessions.open_transactions() or await count_uploads():
             await trio.sleep(OPEN_TRANSACTIONS_RETRY_SECONDS)
     # Events may belong to accounts that read_only does not stop.
     await database.events.set_scheduler(False)
