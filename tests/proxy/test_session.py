@@ -183,3 +183,26 @@ async def test_refused_statements_never_reach_a_server(servers: Pair, leads: boo
                 assert rows(connection, "EXECUTE IMMEDIATE CONCAT('SELECT ', '5')") == [(5,)]
 
         await proxy.run(client)
+
+
+@pytest.mark.parametrize("prepared", [False, True], ids=["set", "procedure"])
+async def test_is_null_finds_the_last_insert_id_where_the_session_asks_for_that(
+    servers: Pair, prepared: bool
+) -> None:
+    async with cluster(servers) as proxy:
+
+        def client() -> None:
+            with proxy.connect() as connection:
+                if prepared:
+                    rows(connection, "CREATE OR REPLACE PROCEDURE looks_back() SET sql_auto_is_null = 1")
+                    rows(connection, "CALL looks_back()")
+                else:
+                    rows(connection, "SET sql_auto_is_null = 1")
+                rows(connection, "INSERT INTO t (v) VALUES ('inserted')")
+                servers.catch_up()
+                assert rows(connection, "SELECT v FROM t WHERE id IS NULL") == [("inserted",)]
+                rows(connection, "SET sql_auto_is_null = 0")
+                assert rows(connection, "SELECT v FROM t WHERE id IS NULL") == []
+                rows(connection, "DELETE FROM t WHERE id > 3")
+
+        await proxy.run(client)

@@ -43,12 +43,13 @@ RECEIVE_BYTES = 1 << 15
 TRACKED_VARIABLES = "autocommit,character_set_client,character_set_connection,character_set_results,time_zone"
 """MariaDB's own default of session_track_system_variables."""
 _WATCHED = ",".join(sorted(name.decode() for name in WATCHED_VARIABLES))
-_OURS = f"last_gtid,sql_mode,wait_timeout,{_WATCHED}"
+_OURS = f"last_gtid,sql_mode,sql_auto_is_null,wait_timeout,{_WATCHED}"
 
 # Setting these to themselves makes the server tell them once, since it tells changes only.
 _SETUP = (
     f"SET SESSION session_track_system_variables='{TRACKED_VARIABLES},{_OURS}', "
-    "sql_mode=@@sql_mode, character_set_client=@@character_set_client, wait_timeout=@@wait_timeout"
+    "sql_mode=@@sql_mode, character_set_client=@@character_set_client, "
+    "sql_auto_is_null=@@sql_auto_is_null, wait_timeout=@@wait_timeout"
 )
 KEEP_TRACKING = (
     "SET SESSION session_track_system_variables=IF(@@session_track_system_variables='*','*',"

@@ -20,7 +20,7 @@ LONGEST_LITERALS_BYTES = 2 * KEPT_BYTES
 """A longer SET gives variables more than is kept of them, which their server tells without the values."""
 _AUTOCOMMIT = int(Status.AUTOCOMMIT)
 _NO_BACKSLASH_ESCAPES = int(Status.NO_BACKSLASH_ESCAPES)
-_OWN_VARIABLES = frozenset({b"sql_mode", b"character_set_client"})
+_OWN_VARIABLES = frozenset({b"sql_mode", b"character_set_client", b"sql_auto_is_null"})
 _NO_STATE = Effect.UNLOCKS_TABLES | Effect.TRACKING | Effect.USER_VARIABLES
 
 
@@ -165,6 +165,8 @@ class SessionMemory:
             self.facts.foreign_syntax = "the session speaks Oracle's dialect"
         elif self.character_set:
             self.facts.foreign_syntax = f"the session's text is {self.character_set}"
+        elif connection.variables.get(b"sql_auto_is_null") == b"ON":
+            self.facts.foreign_syntax = "sql_auto_is_null is on: IS NULL asks for the last insert id"
         else:
             self.facts.foreign_syntax = ""
 

@@ -41,7 +41,8 @@ class SessionFacts:
         effects: what earlier statements left on the leader.
         system_schema: whether the default schema is a system schema, whose tables need no qualifying then.
         log_in: why the log-in holds on the leader only, or "".
-        foreign_syntax: why the session's text is not read as usual (Oracle mode, a character set), or "".
+        foreign_syntax: why the session's text is not read as usual (Oracle mode, a character set,
+            sql_auto_is_null), or "".
     """
 
     autocommit: bool = True
