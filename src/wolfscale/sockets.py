@@ -217,6 +217,11 @@ class TlsSocket:
         """The TLS version agreed on."""
         return self._object.version()
 
+    def cipher(self) -> str:
+        """The name of the cipher agreed on; empty before the handshake has ended."""
+        agreed = self._object.cipher()
+        return "" if agreed is None else agreed[0]
+
     def do_handshake(self) -> None:
         """Go on with the handshake.
 

@@ -21,6 +21,7 @@ from wolfscale.mysql.framing import packet
 from wolfscale.mysql.handshake import build_tls_request, is_tls_request
 from wolfscale.mysql.results import parse_error
 from wolfscale.proxy.client_tls import ClientTls
+from wolfscale.proxy.tls_status import asked_tls_status
 
 servers = shared_servers
 
@@ -59,6 +60,40 @@ async def test_verifying_client_reads_and_writes_under_tls(
 
         await proxy.run(client)
         assert proxy.listener.statistics.relayed_statements > 0
+
+
+@pytest.mark.mariadb
+async def test_client_is_told_its_own_tls_and_not_the_proxys(servers: Pair) -> None:
+    async with cluster(servers, tls=offered()) as proxy:
+
+        def client() -> None:
+            with proxy.connect(ssl={"check_hostname": False}) as connection:
+                cipher = connection._sock.cipher()[0]
+                assert rows(connection, "SHOW STATUS LIKE 'Ssl_cipher'") == [("Ssl_cipher", cipher)]
+                assert rows(connection, "show session status like 'ssl_version%';") == [
+                    ("Ssl_version", "TLSv1.3")
+                ]
+                assert rows(connection, "SELECT v FROM t WHERE id = 1") == [("one",)]
+            with proxy.connect(ssl_disabled=True) as connection:
+                assert rows(connection, "SHOW STATUS LIKE 'Ssl_cipher'") == [("Ssl_cipher", "")]
+
+        await proxy.run(client)
+
+
+@pytest.mark.parametrize(
+    ("sql", "variable"),
+    [
+        (b"SHOW STATUS LIKE 'Ssl_cipher'", "Ssl_cipher"),
+        (b" show local status like 'SSL_VERSION' ; ", "Ssl_version"),
+        (b"SHOW STATUS LIKE 'Ssl_version%'", "Ssl_version"),
+        (b"SHOW STATUS LIKE 'Ssl_cipher%'", None),
+        (b"SHOW GLOBAL STATUS LIKE 'Ssl_version'", None),
+        (b"SHOW STATUS LIKE 'Ssl_version'; DROP TABLE t", None),
+        (b"SHOW STATUS", None),
+    ],
+)
+def test_question_about_tls_is_told_from_others(sql: bytes, variable: str | None) -> None:
+    assert asked_tls_status(sql) == variable
 
 
 @pytest.mark.mariadb

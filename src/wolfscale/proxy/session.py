@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import trio
@@ -44,6 +45,7 @@ from wolfscale.proxy.state import SessionState
 from wolfscale.proxy.statement import Effect, Kind, Statement
 from wolfscale.proxy.statement_scan import StatementScan
 from wolfscale.proxy.statistics import Statistics
+from wolfscale.proxy.tls_status import asked_tls_status, tls_status
 from wolfscale.proxy.upload import HEAD_BYTES, LongRequest, Upload
 from wolfscale.proxy.waits import RECEIVING
 from wolfscale.proxy.written_tables import LOSSLESS
@@ -143,6 +145,7 @@ class Session:
             prepared=self._prepared,
         )
         self._killing = Killing(executor=self._executor, backends=backends, session_id=id)
+        self._tls_status = tls_status(client.stream)
         self._idle_sessions = idle_sessions or IdleSessions()
         self._watched_timeout = self._wait_timeout
         self._lane: Lane | None = None
@@ -385,7 +388,10 @@ class Session:
 
     async def _on_query(self, payload: bytes) -> None:
         sql = payload[1:]
-        if not mentions_own(sql):
+        asked = asked_tls_status(sql) if self._tls_status else None
+        if asked is not None:
+            await self._answer_rows(("Variable_name", "Value"), [(asked, self._tls_status[asked])])
+        elif not mentions_own(sql):
             await self._run_query(payload, sql)
         elif not await self._answers_itself(sql):
             try:
@@ -451,17 +457,19 @@ class Session:
                 executor.consistency.choose(level)
                 await self._answer_ok()
             case question:
-                columns, rows = await self._own_answers.answer(question)
-                payloads = build_text_result(
-                    [Column(name=name.encode()) for name in columns],
-                    [[value.encode() for value in row] for row in rows],
-                    self._capabilities,
-                    status=executor.status,
-                )
-                for payload in payloads:
-                    self._client.queue(payload)
-                await self._client.flush()
+                await self._answer_rows(*await self._own_answers.answer(question))
         return True
+
+    async def _answer_rows(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        payloads = build_text_result(
+            [Column(name=name.encode()) for name in columns],
+            [[value.encode() for value in row] for row in rows],
+            self._capabilities,
+            status=self._executor.status,
+        )
+        for payload in payloads:
+            self._client.queue(payload)
+        await self._client.flush()
 
     async def _classify_long(self, sql: bytes) -> Statement:
         """A long text is not taken apart where only one statement is in it."""
