@@ -1,7 +1,7 @@
 """SHOW STATUS LIKE 'Ssl_cipher' or 'Ssl_version': how applications ask whether they are under TLS.
 
-MariaDB would tell of the proxy's own connection to it. Only these two questions are answered by the proxy, and
-only to clients under TLS: what else names these variables (information_schema, other patterns) is MariaDB's.
+MariaDB would tell of the proxy's own connection to it. Only these two questions are answered by the proxy,
+and only to clients under TLS: what else names them (information_schema, other patterns) is MariaDB's.
 """
 
 import re
