@@ -11,6 +11,7 @@ log = logs.logger(__name__)
 CHECK_SECONDS = 1.0
 RETRY_SECONDS = 2.0
 
+ER_UNKNOWN_ERROR = 1105
 UNKNOWN_POSITION_ERRNO = 1236
 """The feed does not hold the replica's position."""
 PASSING_ERRNOS = frozenset({1021, 1030, 1114, 1205, 1213, 2003, 2013, 2026})
@@ -56,6 +57,9 @@ def failure(status: ReplicaStatus) -> tuple[int, str]:
     """Return the error that stopped a replica thread, (0, "") when none did."""
     if status.sql_errno:
         return status.sql_errno, status.sql_error
+    if status.sql_error and not status.sql_running:
+        # "Query caused different errors on master and slave" has the replica's own, which is 0 if it had none.
+        return ER_UNKNOWN_ERROR, status.sql_error
     if status.io_errno:
         return status.io_errno, status.io_error
     return 0, ""
