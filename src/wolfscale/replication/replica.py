@@ -58,7 +58,7 @@ def failure(status: ReplicaStatus) -> tuple[int, str]:
     if status.sql_errno:
         return status.sql_errno, status.sql_error
     if status.sql_error and not status.sql_running:
-        # "Query caused different errors on master and slave" has the replica's own, which is 0 if it had none.
+        # "Query caused different errors on master and slave" has the replica's own: 0 if it had none.
         return ER_UNKNOWN_ERROR, status.sql_error
     if status.io_errno:
         return status.io_errno, status.io_error
