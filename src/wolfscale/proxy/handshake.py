@@ -299,8 +299,9 @@ async def _ask_leader(
 async def _open(backends: Backends, proxy_header: bytes) -> tuple[trio.abc.Stream, bool, int]:
     """The server that answers: beside the node if it can, else the leader's; waits until one does.
 
-    The one beside the node first applies what is committed now, within a bound: an account or a grant that
-    was acknowledged before the client came must be there.
+    The one beside the node first applies what is committed now, within a bound: an account, a grant or a
+    database that was acknowledged before the client came must be there. If it is not in time, the leader's
+    answers, though accounts are looked up beside the node.
     """
     backends.choose()
     views = backends.views
@@ -309,11 +310,12 @@ async def _open(backends: Backends, proxy_header: bytes) -> tuple[trio.abc.Strea
         await views.changes.wait_until(
             lambda: views.current.applied_sequence >= committed or not views.current.database_ready
         )
+    behind = views.current.applied_sequence < committed
     while True:
         backends.choose()
         views = backends.views
         view = views.current
-        if view.database_ready:
+        if view.database_ready and not (behind and view.writable and not view.is_leader):
             try:
                 stream = await backends.open_local(proxy_header)
             except OSError:
@@ -325,6 +327,9 @@ async def _open(backends: Backends, proxy_header: bytes) -> tuple[trio.abc.Strea
             try:
                 stream = await backends.open_leader(proxy_header)
             except OSError as error:
+                if behind:
+                    behind = False
+                    continue
                 if view is views.current:
                     raise BackendUnavailable(
                         "Neither this node's MariaDB nor the leader's can be reached; try another node"
