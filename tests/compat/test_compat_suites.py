@@ -12,11 +12,20 @@ from pathlib import Path
 import compat_environment
 import pytest
 from compat_addresses import Address, Addresses
+from test_compat_drivers import SCRIPTS
 
 pytestmark = pytest.mark.compat
 
 LIMIT_SECONDS = 1800
 SQLALCHEMY_TESTS = ("test/dialect/test_suite.py", "test/dialect/mysql")
+DJANGO_APPS = (
+    *("transactions", "get_or_create", "select_for_update", "bulk_create", "datatypes", "constraints"),
+    *("backends", "introspection", "inspectdb", "timezones", "transaction_hooks"),
+)
+_DJANGO_OUTCOME = re.compile(
+    r"^\w+ \((\S+)\)(?:\n.*)?? \.\.\. .*?(ok|ERROR|FAIL|skipped|expected failure|unexpected success)\b",
+    re.MULTILINE,
+)
 _OUTCOME = re.compile(r"^(PASSED|FAILED|ERROR|XFAIL|XPASS) (\S+)", re.MULTILINE)
 
 
@@ -87,3 +96,43 @@ def test_mysqlclient_suite_gives_the_same_results(addresses: Addresses, tmp_path
         return outcomes(command, source, TESTDB=str(options))
 
     assert_same(addresses, run, least=150)
+
+
+def test_django_suite_gives_the_same_results(addresses: Addresses) -> None:
+    python = compat_environment.python_drivers()
+    source = compat_environment.source_distribution("django", version_of("django"))
+
+    def run(address: Address) -> dict[str, str]:
+        done = subprocess.run(
+            [
+                python,
+                "runtests.py",
+                "--settings=django_settings",
+                "--noinput",
+                "--parallel=1",
+                "-v2",
+                *DJANGO_APPS,
+            ],
+            cwd=source / "tests",
+            env={
+                **os.environ,
+                "PYTHONPATH": f"{SCRIPTS}:{source}",
+                "WOLFSCALE_HOST": address.host,
+                "WOLFSCALE_PORT": str(address.port),
+                "WOLFSCALE_USER": address.user,
+                "WOLFSCALE_PASSWORD": address.password,
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            timeout=LIMIT_SECONDS,
+            check=False,
+        )
+        found = {
+            name: "PASSED" if said == "ok" else said.upper()
+            for name, said in _DJANGO_OUTCOME.findall(done.stdout)
+        }
+        assert found, done.stdout[-5000:]
+        return found
+
+    assert_same(addresses, run, least=500)
