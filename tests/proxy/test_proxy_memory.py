@@ -287,4 +287,5 @@ async def test_text_that_is_judged_whole_costs_little_more_than_twice_its_length
                 await client.command(bytes((Command.QUERY,)) + text)
             assert client.tracker.error is None
             grown = _peak_since(process) - before
-            assert grown < 2.5 * len(text), f"{grown / len(text):.2f} times its length"
+            # The beginning of a long row change is read word by word.
+            assert grown < 2 * len(text) + 16 * MEBIBYTE, f"{grown / len(text):.2f} times its length"
