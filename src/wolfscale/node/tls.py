@@ -169,6 +169,8 @@ def _server_context(chain: str, key: str | None, trusted: str) -> ssl.SSLContext
 
 def _restricted(context: ssl.SSLContext, chain: str, key: str | None, trusted: str) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
+    # Python before 3.11.4 would take a connection that is torn for one that was ended.
+    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(cadata=trusted)
     context.load_cert_chain(chain, key)

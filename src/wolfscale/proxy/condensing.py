@@ -13,7 +13,7 @@ comment, since such a literal is read in several ways (`refused`).
 import functools
 import re
 
-from wolfscale.proxy.lexer import LexerMode, string_value, tokenize
+from wolfscale.proxy.lexer import ELSE_NOTHING, LexerMode, string_value, tokenize
 
 KEPT_CHARACTERS = 512
 """A literal up to this length stays as it is."""
@@ -36,7 +36,7 @@ _BEFORE_STATEMENT = re.compile(r"(?i)(?<![\w$])(?:FROM|IMMEDIATE(?: ?\(| \w+)?) 
 """What stands before a literal that is a statement, blanks taken together."""
 _LOCK = re.compile(r"(?i)get_lock")
 _SIMPLE_EXECUTABLE = re.compile(
-    r"/\*M?!(?:[^'\"`#/*\\-]++|'[^'\\]*+'|`[^`]*+`)*+\*/",
+    r"/\*M?!(?:[^'\"`#/*\\-]++|'[^'\\]*+'|`[^`]*+`" + ELSE_NOTHING + r")*+\*/",
 )
 """An executable comment that ends there, however it is read."""
 
@@ -294,7 +294,7 @@ def _escapes(quote: str, mode: LexerMode) -> bool:
 def _plain(mode: LexerMode, longest: int) -> re.Pattern[str]:
     """As much as is kept as it is: short strings, too, so that many of them cost little."""
     strings = "|".join(_short(quote, mode, longest) for quote in ("'", '"', "`"))
-    return re.compile(f"(?:[^'\"`;#/-]++|{strings}|-(?=[^-])|/(?=[^*]))*+", re.DOTALL)
+    return re.compile(f"(?:[^'\"`;#/-]++|{strings}|-(?=[^-])|/(?=[^*]){ELSE_NOTHING})*+", re.DOTALL)
 
 
 @functools.lru_cache(maxsize=64)

@@ -13,7 +13,7 @@ _HASH, _SLASH, _DASH, _QUOTE, _DOUBLE_QUOTE, _BACKTICK = b"#/-'\"`"
 # behind is tried at each byte: hence the look behind the first digit's back.
 _NUMBER = rb"[0-9](?<![\w$@\x80-\xff][0-9])[0-9]*+(?:\.[0-9]*+)?+(?![\w$\x80-\xff])"
 _substitute = re.compile(_NUMBER).sub
-_LISTS = re.compile(rb"(?:\?\s*,\s*){2,}+")
+_LISTS = re.compile(rb"(?:\?\s*+,\s*+){2,}")
 
 
 def _literals(mode: LexerMode) -> re.Pattern[bytes]:

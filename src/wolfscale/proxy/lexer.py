@@ -93,6 +93,10 @@ def is_multibyte_unsafe(character_set: str) -> bool:
     return character_set in _MULTIBYTE_CODECS
 
 
+ELSE_NOTHING = r"|(?!)"
+"""Matches nothing: the last alternative of a group that is repeated possessively (`*+`), if another one can
+fail behind a repetition of its own. Python before 3.11.5 would go on from where that one failed (CPython's
+issue 106052)."""
 _WORD = r"[A-Za-z0-9_$\x80-\U0010ffff]+"
 # Between double quotes is a string, or under ANSI_QUOTES a name, in which a backslash is nothing special.
 _TOKEN = {

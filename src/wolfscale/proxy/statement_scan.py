@@ -8,7 +8,7 @@ comments, as MariaDB's lexer does (see `lexer`).
 import functools
 import re
 
-from wolfscale.proxy.lexer import LexerMode
+from wolfscale.proxy.lexer import ELSE_NOTHING, LexerMode
 
 _BLANKS = re.compile(rb"[\x09-\x0d\x20;]*+")
 _LINE = b"\n"
@@ -131,4 +131,5 @@ def _quoted(quote: bytes, mode: LexerMode) -> re.Pattern[bytes]:
 def _plain(mode: LexerMode) -> re.Pattern[bytes]:
     """As much as means nothing here: whole quoted strings, too, so that many short ones cost little."""
     strings = rb"|".join(quote + _inner(quote, mode) + quote for quote in (b"'", b'"', b"`"))
-    return re.compile(rb"(?:[^'\"`;#/-]++|" + strings + rb"|-(?=[^-])|/(?=[^*]))*+", re.DOTALL)
+    plain = rb"[^'\"`;#/-]++|" + strings + rb"|-(?=[^-])|/(?=[^*])" + ELSE_NOTHING.encode()
+    return re.compile(b"(?:" + plain + b")*+", re.DOTALL)
