@@ -46,10 +46,11 @@ types: .venv/installed
 imports: .venv/installed
 	@$(BIN)/lint-imports
 
+# Three at a time on two cores, since tests wait much.
 test-fast: .venv/installed
-	@$(BIN)/pytest -q -n 2 --dist loadfile -m "not ($(SLOW) or image or compat)"
+	@$(BIN)/pytest -q -n 3 --dist loadfile -m "not ($(SLOW) or image or compat)"
 
-# Three at a time on two cores, since they wait much; tests/conftest.py has put them in their order.
+# tests/conftest.py puts them in their order.
 test-slow: setup browser-packages container-packages service-packages ## Only the tests that take servers, clusters, disks, a browser or processes
 	@$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "$(SLOW)"
 
