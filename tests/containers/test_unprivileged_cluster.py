@@ -59,10 +59,6 @@ def nodes() -> Iterator[list[UnprivilegedNode]]:
             node.start()
         wait_serving(found)
         yield found
-    except BaseException:
-        for node in found:
-            print(f"--- {node.name}\n{node.log.read_text()[-3000:]}")
-        raise
     finally:
         for node in found:
             node.end()
@@ -70,8 +66,13 @@ def nodes() -> Iterator[list[UnprivilegedNode]]:
 
 
 def wait_serving(nodes: list[UnprivilegedNode]) -> None:
-    for node in nodes:
-        wait_for(node.is_healthy, f"{node.name} to serve")
+    try:
+        for node in nodes:
+            wait_for(node.is_healthy, f"{node.name} to serve")
+    except AssertionError:
+        for node in nodes:
+            print(f"--- {node.name}\n{node.log.read_text()[-3000:]}")
+        raise
 
 
 def leader_of(nodes: list[UnprivilegedNode]) -> UnprivilegedNode:

@@ -218,11 +218,15 @@ class Database:
     async def reset_binlog(self) -> None:
         """Delete the own binlog and begin a file never used before; no capture may be attached.
 
-        The server counts its own groups from 1 again afterwards, until `set_position` is called.
+        A replica calls it after an administrator's harmless statement, a primary that was demoted before
+        it is promoted again, and not earlier: InnoDB tells recovery the end of its newest group in these
+        files. `gtid_slave_pos` is set to itself afterwards.
         """
         end = await self.binlog_end()
         following = int(end.file.rpartition(".")[2]) + 1
+        position = await self.position()
         await self.query(f"RESET MASTER TO {following}")
+        await self.set_position(position)
 
     async def purge_binlogs(self, before: BinlogPosition) -> None:
         """Delete the own binlog files before the one that holds a position."""

@@ -475,8 +475,6 @@ class Lifecycle:
             log.info("MariaDB is primary no longer, as planned", term=term, seconds=seconds)
             async with self._as_replica():
                 await self._hand_over()
-                if not self._cluster.is_leader:
-                    await role.forget(drained)
         elif self._tenure is not None:
             # Recovered, it may be all that the cluster has: it must be able to become primary again.
             self._end_step_down()

@@ -103,16 +103,6 @@ class PrimaryRole:
         await database.disable_semi_sync()
         await end_tenure(database, self._surroundings.records, position)
 
-    async def forget(self, position: Position) -> None:
-        """Delete what the ended server wrote to its binlog: most of a second, spared its next promotion.
-
-        Raises:
-            Diverged: see `end`.
-            ServerError, ConnectionLost: the server refused, or is gone.
-        """
-        await self._check_unchanged(position)
-        await self._surroundings.database.reset_binlog()
-
     async def _check_unchanged(self, position: Position) -> None:
         written = await self._surroundings.database.binlog_position()
         if written is not None and written != position.gtid:

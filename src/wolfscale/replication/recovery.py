@@ -138,7 +138,7 @@ async def settle_recovery(database: Database, store: RecordStore, position: Posi
 async def begin_tenure(database: Database, store: RecordStore, term: int) -> None:
     """Record durably that the server is about to become the primary of a term: before anything else.
 
-    The own binlog is begun anew if something of this boot is in it still; set the position after this.
+    The own binlog is begun anew when an earlier tenure of this boot has written to it.
 
     Raises:
         ServerError, ConnectionLost: the server refused or is gone.
