@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 import trio
 import trio.testing
+from xdist.scheduler import LoadFileScheduling
 
 LIMIT_SECONDS = 600.0
 """No test takes longer; one that waits for what never comes must not take the whole run with it."""
@@ -30,6 +31,23 @@ hypothesis.settings.load_profile(os.environ.get("WOLFSCALE_HYPOTHESIS", "fixed")
 
 LONGEST_FIRST = ("faults", "cluster", "browser", "mariadb", "slow")
 """Kinds of tests by how long their files take."""
+
+
+MOUNTING = ("tests/faults/", "tests/containers/", "tests/replication/test_servers_on.py")
+"""Tests of one process: a mount namespace that one of them makes keeps the others' disks mounted."""
+
+
+class FileScheduling(LoadFileScheduling):  # type: ignore[misc]
+    """All tests of a file go to one process, and so do all tests that mount something."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return "mounting" if file.startswith(MOUNTING) else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling | None:
+    return FileScheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
