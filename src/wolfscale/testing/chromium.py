@@ -20,7 +20,7 @@ from typing import Any
 
 import trio
 
-from wolfscale.testing.devtools import ChromiumError, Json, Wire, WireState, open_wire
+from wolfscale.testing.devtools import ChromiumError, Json, PageLeft, Wire, WireState, open_wire
 
 PATIENCE_SECONDS = 60.0
 """For whatever a page is waited for; a machine that stalls is no failure."""
@@ -252,8 +252,9 @@ class Page:
         """
         with trio.move_on_after(PATIENCE_SECONDS):
             while True:
-                if value := await self.evaluate(expression):
-                    return value
+                with suppress(PageLeft):
+                    if value := await self.evaluate(expression):
+                        return value
                 await trio.sleep(0.05)
         shown = await self.evaluate("document.body.innerText")
         raise AssertionError(f"never true: {expression}\nthe page shows:\n{shown}")

@@ -13,10 +13,15 @@ import trio
 Json: TypeAlias = dict[str, Any]
 
 _CHUNK_BYTES = 1 << 20
+_LEFT = "Inspected target navigated or closed"
 
 
 class ChromiumError(Exception):
     """Chromium refused a command, a script in a page threw, or the process is gone."""
+
+
+class PageLeft(ChromiumError):
+    """The page that was asked is being left for another one."""
 
 
 @dataclass(slots=True)
@@ -45,7 +50,7 @@ class Wire:
         """Send a command and return its result.
 
         Raises:
-            ChromiumError: it was refused.
+            ChromiumError: it was refused; `PageLeft` if there is no page at the moment to answer it.
         """
         id = next(self._state.ids)
         message: Json = {"id": id, "method": method, "params": parameters}
@@ -60,7 +65,8 @@ class Wire:
         finally:
             del self._waiting[id]
         if "error" in answer:
-            raise ChromiumError(f"{method}: {answer['error']['message']}")
+            reason = answer["error"]["message"]
+            raise (PageLeft if reason == _LEFT else ChromiumError)(f"{method}: {reason}")
         result: Json = answer["result"]
         return result
 
