@@ -1,6 +1,7 @@
 """KILL, and the lists of sessions, between a node's workers and all nodes."""
 
 import contextlib
+from typing import TypeVar
 
 import msgspec
 import trio
@@ -23,6 +24,8 @@ UPLOADS_SECONDS = 0.25
 """Writes stand still meanwhile."""
 INTERRUPT_SECONDS = 3.0
 """With the wait for a commit (`proxy.interruption.COMMIT_SECONDS`) it is less than the other."""
+
+_Answer = TypeVar("_Answer")
 
 
 class InterruptCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,20 +60,7 @@ class SessionCalls:
         found = [await self._kill_here(call)]
         if found[0].found and call.user is None:
             return found[0]
-
-        payload = msgspec.msgpack.encode(call)
-
-        async def ask(address: str) -> None:
-            try:
-                answer = await self._node.call(address, KILL, payload, timeout=KILL_SECONDS)
-            except (NodeError, WolfScaleError):
-                return
-            found.append(msgspec.msgpack.decode(answer, type=Killed))
-
-        async with trio.open_nursery() as nursery:
-            for member in self._node.membership.members:
-                if member.id != self._node.id and self._node.connected(member.id):
-                    nursery.start_soon(ask, member.address)
+        found += await self._ask_others(KILL, msgspec.msgpack.encode(call), Killed, timeout=KILL_SECONDS)
         return sum(found, Killed())
 
     async def interrupt(self, connection_id: int, *, leader: bool, term: int, connection: bool) -> bool:
@@ -92,20 +82,8 @@ class SessionCalls:
 
         A member that does not answer at once has none.
         """
-        found = [await self._uploads_here()]
-
-        async def ask(address: str) -> None:
-            try:
-                answer = await self._node.call(address, UPLOADS, b"", timeout=UPLOADS_SECONDS)
-            except (NodeError, WolfScaleError):
-                return
-            found.append(msgspec.msgpack.decode(answer, type=int))
-
-        async with trio.open_nursery() as nursery:
-            for member in self._node.membership.members:
-                if member.id != self._node.id and self._node.connected(member.id):
-                    nursery.start_soon(ask, member.address)
-        return sum(found)
+        here = await self._uploads_here()
+        return here + sum(await self._ask_others(UPLOADS, b"", int, timeout=UPLOADS_SECONDS))
 
     async def is_applying_blocked(self) -> bool:
         """Whether this node's MariaDB cannot apply the log because a session holds a lock.
@@ -143,6 +121,25 @@ class SessionCalls:
             return await self._lifecycle.interrupt(connection_id, connection=connection)
         except (ServerError, ConnectionLost) as error:
             raise DatabaseUnavailable(str(error)) from error
+
+    async def _ask_others(
+        self, method: str, payload: bytes, answer_type: type[_Answer], *, timeout: float
+    ) -> list[_Answer]:
+        """Ask all other members at the same time; those that do not answer are left out."""
+        found: list[_Answer] = []
+
+        async def ask(address: str) -> None:
+            try:
+                answer = await self._node.call(address, method, payload, timeout=timeout)
+            except (NodeError, WolfScaleError):
+                return
+            found.append(msgspec.msgpack.decode(answer, type=answer_type))
+
+        async with trio.open_nursery() as nursery:
+            for member in self._node.membership.members:
+                if member.id != self._node.id and self._node.connected(member.id):
+                    nursery.start_soon(ask, member.address)
+        return found
 
     async def _uploads_here(self) -> int:
         count = 0

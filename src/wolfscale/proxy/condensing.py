@@ -281,13 +281,8 @@ class Condenser:
 
 
 def _short(quote: str, mode: LexerMode, longest: int) -> str:
-    excluded = quote + (r"\\" if _escapes(quote, mode) else "")
+    excluded = quote + (r"\\" if mode.escapes_between(quote) else "")
     return f"{quote}[^{excluded}]{{0,{longest}}}+{quote}(?=[^{quote}])"
-
-
-def _escapes(quote: str, mode: LexerMode) -> bool:
-    """Whether a backslash means something between these quotes: not in the name of an identifier."""
-    return mode.backslash_escapes and (quote == "'" or (quote == '"' and not mode.ansi_quotes))
 
 
 @functools.lru_cache(maxsize=32)
@@ -300,6 +295,6 @@ def _plain(mode: LexerMode, longest: int) -> re.Pattern[str]:
 @functools.lru_cache(maxsize=64)
 def _content(quote: str, mode: LexerMode) -> re.Pattern[str]:
     """What may stand between quotes, up to the closing one, or what may be one or an escape at the end."""
-    if _escapes(quote, mode):
+    if mode.escapes_between(quote):
         return re.compile(rf"(?:[^{quote}\\]++|\\.|{quote}{quote})*+", re.DOTALL)
     return re.compile(f"(?:[^{quote}]++|{quote}{quote})*+", re.DOTALL)

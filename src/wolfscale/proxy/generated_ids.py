@@ -170,9 +170,7 @@ def _pattern(mode: LexerMode) -> re.Pattern[bytes]:
     """Finds what is quoted, calls as the group `call`, and as `other` what more than that depends on."""
     parts = []
     for quote in (b"'", b'"'):
-        # Under ANSI_QUOTES a name is between double quotes, in which a backslash is nothing special.
-        escapes = mode.backslash_escapes and not (mode.ansi_quotes and quote == b'"')
-        plain, escape = (rb"\\", rb"\\.|") if escapes else (b"", b"")
+        plain, escape = (rb"\\", rb"\\.|") if mode.escapes_between(quote.decode()) else (b"", b"")
         parts.append(quote + rb"(?:[^" + quote + plain + rb"]++|" + escape + quote * 2 + rb")*+" + quote)
     quoted = b"|".join(parts)
     comments = rb"\#[^\n]*+|--(?=[\x00-\x20\x7f]|\Z)[^\n]*+|/\*(?!M?!).*?\*/"

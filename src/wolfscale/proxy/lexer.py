@@ -147,6 +147,10 @@ class LexerMode:
     ansi_quotes: bool = False
     server_version: int = 101100
 
+    def escapes_between(self, quote: str) -> bool:
+        """Whether a backslash means something between these quotes: not in the name of an identifier."""
+        return self.backslash_escapes and (quote == "'" or (quote == '"' and not self.ansi_quotes))
+
 
 def tokenize(text: str, mode: LexerMode) -> Tokens:
     """Lex a text.

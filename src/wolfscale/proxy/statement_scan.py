@@ -110,13 +110,8 @@ def _at_end(pattern: re.Pattern[bytes], text: bytes, position: int) -> int:
     return found.end()
 
 
-def _escapes(quote: bytes, mode: LexerMode) -> bool:
-    """Whether a backslash means something between these quotes: not in the name of an identifier."""
-    return mode.backslash_escapes and (quote == b"'" or (quote == b'"' and not mode.ansi_quotes))
-
-
 def _inner(quote: bytes, mode: LexerMode) -> bytes:
-    if _escapes(quote, mode):
+    if mode.escapes_between(quote.decode()):
         return rb"(?:[^" + quote + rb"\\]++|\\.)*+"
     return b"[^" + quote + b"]*+"
 
