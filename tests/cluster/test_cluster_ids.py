@@ -1,7 +1,7 @@
 """Ids from three nodes at once, by SQL and by HTTP, while one of them is killed and comes back."""
 
+import http.client
 import json
-import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -44,7 +44,7 @@ class Taker:
             turn += 1
             try:
                 ids = await trio.to_thread.run_sync(self.take, number, abandon_on_cancel=True)
-            except (pymysql.err.MySQLError, OSError) as error:
+            except (pymysql.err.MySQLError, OSError, http.client.HTTPException) as error:
                 self.failures.append(str(error))
                 await trio.sleep(POLL_SECONDS)
             else:
