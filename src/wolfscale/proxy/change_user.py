@@ -10,7 +10,7 @@ from wolfscale.mysql.transport import PacketStream
 from wolfscale.proxy.accounts import Proof
 from wolfscale.proxy.backend import BackendConnection, Backends, Credentials
 from wolfscale.proxy.client_tls import is_secure
-from wolfscale.proxy.dialogue import LeaderWanted, authenticate, find_accounts, verify
+from wolfscale.proxy.dialogue import LeaderWanted, authenticate, prove
 from wolfscale.proxy.errors import ProxyError
 from wolfscale.proxy.handshake import leader_only, refuse_node_account
 
@@ -58,8 +58,7 @@ async def relay_change_user(
         await connection.packets.command(payload)
         ok = await authenticate(client, connection.packets, proof, secure=secure, final=True)
     try:
-        accounts = await find_accounts(backends, command.user)
-        proven = await verify(connection, accounts, command.user, proof)
+        proven = await prove(backends, connection, command.user, proof)
     except ServerError as error:
         raise ProxyError(error.errno, error.sqlstate, error.message, fatal=True) from error
     response = replace(

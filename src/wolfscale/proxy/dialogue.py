@@ -23,6 +23,8 @@ ER_NOT_SUPPORTED_AUTH_MODE = 1251
 ER_ACCESS_DENIED_NO_PASSWORD = 1698
 SERVER_SECONDS = 10.0
 """For one answer of a server to a log-in; none comes while an account statement waits for its majority."""
+APPLY_SECONDS = 10.0
+"""For the MariaDB beside the node to have the account that the leader's has."""
 _SHA2_FAST_SUCCESS = b"\x01\x03"
 """caching_sha2_password: the answer was right, and the server's OK follows without another word."""
 
@@ -186,10 +188,44 @@ async def find_accounts(backends: Backends, user: bytes) -> Sequence[Account]:
         raise BackendUnavailable(f"The accounts cannot be read now: {error}") from error
 
 
+async def prove(
+    backends: Backends,
+    connection: BackendConnection,
+    user: bytes,
+    proof: Proof,
+    accounts: Sequence[Account] | None = None,
+) -> Proven:
+    """What a log-in that the server accepted has proved, by the accounts that the node's own MariaDB has.
+
+    It may not have applied yet what the leader's, which has accepted, goes by; that is waited for then.
+
+    Args:
+        backends: knows the accounts.
+        connection: logged in.
+        user: the name that the client gave.
+        proof: what it answered last.
+        accounts: what `find_accounts` has said before.
+
+    Raises:
+        BackendUnavailable: the accounts cannot be read now.
+        ProxyError, ServerError, ConnectionLost: as `verify`.
+    """
+    views = backends.views
+    committed = views.current.committed_sequence
+    try:
+        return await verify(connection, accounts or await find_accounts(backends, user), user, proof)
+    except ProxyError:
+        if not connection.leader:
+            raise
+    with trio.move_on_after(APPLY_SECONDS):
+        await views.changes.wait_until(lambda: views.current.applied_sequence >= committed)
+    return await verify(connection, await find_accounts(backends, user), user, proof)
+
+
 async def verify(
     connection: BackendConnection, accounts: Sequence[Account], user: bytes, proof: Proof
 ) -> Proven:
-    """What a log-in that the server accepted has proved.
+    """What a log-in that the server accepted has proved, if these are the accounts.
 
     Args:
         connection: logged in.

@@ -37,8 +37,8 @@ from wolfscale.proxy.dialogue import (
     LogInRefused,
     authenticate,
     find_accounts,
+    prove,
     server_word,
-    verify,
 )
 from wolfscale.proxy.errors import BackendUnavailable, ProxyError
 from wolfscale.proxy.server_tls import begin_tls
@@ -46,9 +46,9 @@ from wolfscale.proxy.server_tls import begin_tls
 ER_ACCESS_DENIED = 1045
 ER_HANDSHAKE_ERROR = 1043
 MAX_LOG_IN_BYTES = 1 << 17
-APPLY_SECONDS = 1.0
-"""How long a log-in waits for the MariaDB beside the node to apply what is committed."""
 """What a client may send before it is logged in, in one packet."""
+BEHIND_SECONDS = 1.0
+"""For the MariaDB beside the node to apply what is committed, before the leader's answers a log-in."""
 
 _NO_PLUGIN = b"wolfscale"
 
@@ -215,9 +215,7 @@ class _LogIn:
             server_version=server.greeting.server_version,
         )
         try:
-            if self._accounts is None:
-                self._accounts = await find_accounts(self._backends, response.user)
-            proven = await verify(connection, self._accounts, response.user, proof)
+            proven = await prove(self._backends, connection, response.user, proof, self._accounts)
             await connection.setup()
         except ServerError as error:
             raise ProxyError(error.errno, error.sqlstate, error.message, fatal=True) from error
@@ -301,12 +299,12 @@ async def _open(backends: Backends, proxy_header: bytes) -> tuple[trio.abc.Strea
 
     The one beside the node first applies what is committed now, within a bound: an account, a grant or a
     database that was acknowledged before the client came must be there. If it is not in time, the leader's
-    answers, though accounts are looked up beside the node.
+    answers.
     """
     backends.choose()
     views = backends.views
     committed = views.current.committed_sequence
-    with trio.move_on_after(APPLY_SECONDS):
+    with trio.move_on_after(BEHIND_SECONDS):
         await views.changes.wait_until(
             lambda: views.current.applied_sequence >= committed or not views.current.database_ready
         )
