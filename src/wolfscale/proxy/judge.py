@@ -369,6 +369,16 @@ def _judge_assignments(assignments: tuple[Assignment, ...]) -> Statement:
     return _other(reason, assignments=assignments, effects=effects, may_write=not constant)
 
 
+def _using(tokens: Sequence[Token]) -> int:
+    """Where the USING of EXECUTE IMMEDIATE stands, and not that of a CONVERT; behind all if there is none."""
+    depth = 0
+    for number, token in enumerate(tokens):
+        depth += (token.word == "(") - (token.word == ")")
+        if not depth and token.word == "USING":
+            return number
+    return len(tokens)
+
+
 def _judge_prepare(tokens: Sequence[Token], text: Tokens, mode: LexerMode, node_account: str) -> Statement:
     """PREPARE name FROM x, EXECUTE IMMEDIATE x, EXECUTE name."""
     immediate = starts_with(tokens, ("EXECUTE", "IMMEDIATE"))
@@ -385,8 +395,7 @@ def _judge_prepare(tokens: Sequence[Token], text: Tokens, mode: LexerMode, node_
         return _UNKNOWN
     source = tokens[keyword + 1 :]
     if immediate:
-        using = next((number for number, token in enumerate(source) if token.word == "USING"), len(source))
-        source = source[:using]
+        source = source[: _using(source)]
     if not source:
         return _UNKNOWN
     effects = Effect.PERHAPS_TEMPORARY_TABLES if immediate else Effect.NAMED_STATEMENTS

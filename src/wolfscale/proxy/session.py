@@ -27,7 +27,7 @@ from wolfscale.proxy.generated_ids import id_template, mentions_ids, with_ids
 from wolfscale.proxy.handshake import LoggedIn
 from wolfscale.proxy.idle_sessions import IdleSessions
 from wolfscale.proxy.interruption import Interruption
-from wolfscale.proxy.judge import judge
+from wolfscale.proxy.judge import judge, other_mode_refusal
 from wolfscale.proxy.kill_calls import KillCall
 from wolfscale.proxy.killing import Killing
 from wolfscale.proxy.known import SYSTEM_SCHEMAS
@@ -43,6 +43,7 @@ from wolfscale.proxy.session_ids import with_session_id
 from wolfscale.proxy.shortcut import Shortcut
 from wolfscale.proxy.state import SessionState
 from wolfscale.proxy.statement import Effect, Kind, Statement
+from wolfscale.proxy.statement_expressions import answer, error_of, has_settings, question
 from wolfscale.proxy.statement_scan import StatementScan
 from wolfscale.proxy.statistics import Statistics
 from wolfscale.proxy.tls_status import asked_tls_status, tls_status
@@ -487,6 +488,7 @@ class Session:
         """
         assert statement.source is not None
         executor = self._executor
+        mode, node_account = executor.memory.mode, self._classifier.node_account
         start, end = statement.source
         if executor.memory.character_set:
             raise ProxyError(
@@ -494,19 +496,18 @@ class Session:
                 "42000",
                 f"The proxy does not prepare statements from expressions in {executor.memory.character_set}",
             )
-        expression = sql[start:end]
-        # The new line ends a comment that the expression may end with.
-        query = b"SELECT HEX(CONVERT((" + expression + b"\n) USING utf8mb4))"
-        rows = await executor.ask_leader(query)
-        value = rows[0][0] if rows and rows[0] else None
-        if value is None:
+        tokens = tokenize(sql.decode("latin-1"), mode)
+        try:
+            rows = await executor.ask_leader(question(sql, tokens, statement.source))
+        except ServerError as error:
+            raise error_of(error, tokens, statement.source) from error
+        text = answer(rows)
+        if text is None:
             return statement, sql  # NULL: the server says what it thinks of it
-        text = bytes.fromhex(value.decode("ascii"))
-        inner = judge(
-            tokenize(text.decode("latin-1"), executor.memory.mode),
-            executor.memory.mode,
-            self._classifier.node_account,
-        )
+        inner = judge(tokenize(text.decode("latin-1"), mode), mode, node_account)
+        if inner.refusal is None and has_settings(tokens, statement.source):
+            # SET STATEMENT sql_mode = ... holds for the text as well.
+            inner = replace(inner, refusal=other_mode_refusal(text.decode("latin-1"), mode, node_account))
         if inner.refusal is None and inner.source is not None:
             raise ProxyError(
                 ER_NOT_SUPPORTED_YET,
