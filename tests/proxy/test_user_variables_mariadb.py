@@ -202,10 +202,7 @@ async def test_what_is_too_large_ends_the_session_until_it_is_smaller(servers: P
         with pytest.raises(pymysql.err.MySQLError) as failure:
             await proxy.run(rows, connection, "SELECT 1 FOR UPDATE")
         assert failure.value.args[0] == 1927
-        assert (
-            "this session's user variables of more than 1024 KiB went with the old one"
-            in failure.value.args[1]
-        )
+        assert "this session's user variables of more than 1024 KiB went with it" in failure.value.args[1]
         connection._force_close()
         connection = await proxy.run(proxy.connect)
         await proxy.run(rows, connection, "SET @a = REPEAT('x', 1048577)")

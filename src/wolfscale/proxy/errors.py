@@ -33,11 +33,14 @@ class OutcomeUnknown(ProxyError):
 
 
 class TransactionLost(ProxyError):
-    """The leader changed under an open transaction, which is rolled back: run it again (1213, 40001)."""
+    """The leader's connection was lost under an open transaction, which is rolled back (1213, 40001)."""
 
     def __init__(self) -> None:
         super().__init__(
-            1213, "40001", "The cluster's leader changed; the transaction was rolled back: try it again"
+            1213,
+            "40001",
+            "The cluster's leader changed, or MariaDB ended its connection (idle_transaction_timeout, KILL); "
+            "the transaction was rolled back: try it again",
         )
 
 
@@ -61,7 +64,8 @@ class SessionLost(ProxyError):
         super().__init__(
             1927,
             "70100",
-            f"The cluster's leader changed and this session's {what} went with the old one; connect again",
+            "The cluster's leader changed, or MariaDB ended its connection (a timeout, KILL), and this "
+            f"session's {what} went with it; connect again",
             fatal=True,
         )
 
