@@ -70,8 +70,16 @@ def test_table_from_a_query_is_told_from_others(sql: str, from_query: bool) -> N
     [
         ("CREATE TEMPORARY TABLE a.t (i INT); CREATE TABLE x LIKE t", {"t"}, False, False),
         ("USE b; CREATE TABLE x LIKE t", set(), True, False),
-        ("SET sql_mode = ''; CREATE TABLE x LIKE t", set(), False, True),
-        ("SET @@session.sql_mode = ''; EXECUTE IMMEDIATE 'CREATE TABLE x LIKE t'", set(), False, True),
+        ("SET sql_mode = ''; CREATE TABLE x LIKE t", set(), False, False),
+        ("SET sql_mode = 'TRADITIONAL', a = 1; CREATE TABLE x LIKE t", set(), False, False),
+        ("SET STATEMENT sql_mode := 'strict_trans_tables' FOR CREATE TABLE x LIKE t", set(), False, False),
+        ("SET sql_mode = ''; SET sql_mode = ' ansi '; CREATE TABLE x LIKE t", set(), False, True),
+        ("SET sql_mode = 'A' 'NSI'; CREATE TABLE x LIKE t", set(), False, True),
+        ("SET sql_mode = DEFAULT; CREATE TABLE x LIKE t", set(), False, True),
+        ("SET sql_mode = 4; CREATE TABLE x LIKE t", set(), False, True),
+        ("SET @a = @@sql_mode; CREATE TABLE x LIKE t", set(), False, True),
+        ("SET @@session.sql_mode = ''; EXECUTE IMMEDIATE 'CREATE TABLE x LIKE t'", set(), False, False),
+        ("SET @@session.sql_mode = 'DB2'; EXECUTE IMMEDIATE 'CREATE TABLE x LIKE t'", set(), False, True),
         (
             "BEGIN NOT ATOMIC CREATE TEMPORARY TABLE t (i INT); CREATE TABLE x LIKE t; END",
             {"t"},

@@ -270,5 +270,11 @@ async def test_sql_mode_that_a_text_sets_itself_is_looked_at(servers: Pair) -> N
             _refusal(connection, text)
         rows(connection, "SELECT 1; CREATE TABLE more ENGINE=Aria SELECT 1")
         assert _is_same(servers, "same.more")
+        rows(
+            connection,
+            "SET STATEMENT sql_mode = 'TRADITIONAL' FOR "
+            "CREATE OR REPLACE TABLE more ENGINE=Aria COMMENT 'a' SELECT 1 AS a",
+        )
+        assert _is_same(servers, "same.more")
 
     await _try(servers, work)

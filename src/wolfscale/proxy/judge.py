@@ -15,7 +15,7 @@ from wolfscale.proxy.settings import Assignment, Scope, parse_assignments
 from wolfscale.proxy.splitting import is_compound, split_statements
 from wolfscale.proxy.statement import Effect, Kind, Statement
 from wolfscale.proxy.user_variables import variable_names
-from wolfscale.proxy.written_tables import WrittenTables, written_tables
+from wolfscale.proxy.written_tables import WrittenTables, may_lose_options, written_tables
 
 _UNKNOWN = Statement(
     kind=Kind.OTHER, reason="not known to the proxy", intent=True, may_write=True, one_result=False
@@ -60,7 +60,8 @@ def _tables(parts: list[Sequence[Token]], judged: list[Statement]) -> WrittenTab
         words = {token.word for part in parts for token in part if token.kind is TokenKind.WORD}
         # The other statements matter too.
         found |= WrittenTables(
-            changes_schema=bool(words & {"USE", "DATABASE", "SCHEMA"}), changes_mode="SQL_MODE" in words
+            changes_schema=bool(words & {"USE", "DATABASE", "SCHEMA"}),
+            changes_mode=any(may_lose_options(part) for part in parts),
         )
     return found
 

@@ -74,7 +74,7 @@ class WrittenTables:
         alone: whether the one statement is all of the text.
         temporary: the temporary tables that it makes, without their schemas.
         changes_schema: whether it may change the default schema, or a schema's character set.
-        changes_mode: whether it may change sql_mode.
+        changes_mode: whether it may change sql_mode, to anything but a value without `LOSSY_MODES`.
     """
 
     copies: tuple[TableCopy, ...] = ()
@@ -131,8 +131,24 @@ def written_tables(tokens: Sequence[Token]) -> WrittenTables | None:
         alone=tokens[0].word == "CREATE",
         temporary=frozenset(temporary),
         changes_schema=bool(words & {"USE", "DATABASE", "SCHEMA"}),
-        changes_mode="SQL_MODE" in words,
+        changes_mode=may_lose_options(tokens),
     )
+
+
+def may_lose_options(tokens: Sequence[Token]) -> bool:
+    """Whether a text may set sql_mode to one of `LOSSY_MODES`: names it, and not to set it to another literal."""
+    for number, token in enumerate(tokens):
+        if token.word != "SQL_MODE":
+            continue
+        match tokens[number + 1 : number + 4]:
+            case [Token(word="=" | ":="), Token(kind=TokenKind.STRING) as value, *rest]:
+                if rest and rest[0].word not in (",", ";", "FOR"):
+                    return True
+                if not {part.strip().upper() for part in value.value.split(",")}.isdisjoint(LOSSY_MODES):
+                    return True
+            case _:
+                return True
+    return False
 
 
 def _creations(tokens: Sequence[Token]) -> Iterator[int]:
