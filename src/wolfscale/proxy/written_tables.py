@@ -136,7 +136,7 @@ def written_tables(tokens: Sequence[Token]) -> WrittenTables | None:
 
 
 def may_lose_options(tokens: Sequence[Token]) -> bool:
-    """Whether a text may set sql_mode to one of `LOSSY_MODES`: names it, and not to set it to another literal."""
+    """Whether a text names sql_mode, other than to set it to a literal without `LOSSY_MODES`."""
     for number, token in enumerate(tokens):
         if token.word != "SQL_MODE":
             continue
