@@ -213,6 +213,7 @@ class Credentials:
         reopens: whether another connection can be opened with them.
         tls: whether the account is let in under TLS only, so that its connections need it too.
         leader_only: why the session runs on the leader alone; empty: it does not.
+        challenge: the newest one of mysql_native_password that the client was sent, 20 bytes.
     """
 
     response: HandshakeResponse
@@ -223,6 +224,7 @@ class Credentials:
     reopens: bool = True
     tls: bool = False
     leader_only: str = ""
+    challenge: bytes = b""
 
 
 class BackendConnection:

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 from wolfscale.mysql.commands import ChangeUser
 from wolfscale.mysql.errors import ServerError
-from wolfscale.mysql.results import build_ok, parse_ok
+from wolfscale.mysql.results import rewrite_ok
 from wolfscale.mysql.transport import PacketStream
 from wolfscale.proxy.accounts import Proof
 from wolfscale.proxy.backend import BackendConnection, Backends, Credentials
 from wolfscale.proxy.client_tls import is_secure
-from wolfscale.proxy.dialogue import LeaderWanted, authenticate, prove
+from wolfscale.proxy.dialogue import KeptChallenge, LeaderWanted, authenticate, prove
 from wolfscale.proxy.errors import ProxyError
 from wolfscale.proxy.handshake import leader_only, refuse_node_account
 
@@ -44,19 +44,21 @@ async def relay_change_user(
         ProxyError: the proxy refuses; the session ends with it.
     """
     refuse_node_account(backends, command.user)
-    # The client answers the first greeting's challenge or, as all do in practice, is sent a new one.
-    proof = Proof(b"", command.answer)
+    proof = Proof(before.challenge, command.answer)
     if command.plugin:
         proof.plugin = command.plugin.decode(errors="replace")
     secure = is_secure(client)
+    kept = KeptChallenge(before.challenge, command.user, backends) if before.challenge else None
     await connection.packets.command(payload)
     try:
-        ok = await authenticate(client, connection.packets, proof, secure=secure, final=connection.leader)
+        ok = await authenticate(
+            client, connection.packets, proof, secure=secure, final=connection.leader, kept=kept
+        )
     except LeaderWanted:
         await connection.abort()
         connection = await leader()
         await connection.packets.command(payload)
-        ok = await authenticate(client, connection.packets, proof, secure=secure, final=True)
+        ok = await authenticate(client, connection.packets, proof, secure=secure, final=True, kept=kept)
     try:
         proven = await prove(backends, connection, command.user, proof)
     except ServerError as error:
@@ -72,5 +74,4 @@ async def relay_change_user(
         reopens=proven.reopens,
         leader_only=leader_only(proven, proof, connection),
     )
-    answer = replace(parse_ok(ok, connection.capabilities), session_data=b"")
-    return connection, credentials, build_ok(answer, before.client_capabilities)
+    return connection, credentials, rewrite_ok(ok, connection.capabilities, before.client_capabilities)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import trio
 
+from wolfscale.mysql.auth import scramble
 from wolfscale.mysql.buffer import PacketBuffer
 from wolfscale.mysql.constants import NATIVE_PASSWORD
-from wolfscale.mysql.handshake import parse_auth_switch
+from wolfscale.mysql.handshake import build_auth_switch, parse_auth_switch
 from wolfscale.mysql.results import EOF_HEADER, ERROR_HEADER, OK_HEADER, build_error, parse_error
 from wolfscale.mysql.transport import PacketStream
 from wolfscale.proxy.accounts import CLIENT_ED25519, Account, Proof, Proven, matched, proven
@@ -53,6 +54,47 @@ CLIENT_PLUGINS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class KeptChallenge:
+    """The challenge of mysql_native_password that a client has, in place of those of the session's servers.
+
+    At COM_CHANGE_USER a MariaDB server asks with the challenge of its greeting again, so that Connector/C
+    answers that one and does not look at what it is asked. Of the session's servers one at most has sent it.
+
+    Attributes:
+        challenge: 20 bytes.
+        user: who wants to log in.
+        backends: knows the accounts.
+    """
+
+    challenge: bytes
+    user: bytes
+    backends: Backends
+
+    async def answer(self, proof: Proof, asked: bytes) -> bytes:
+        """The answer to a server's challenge, made from the client's to this one.
+
+        Where the client's proves nothing it is returned as it is: the server refuses it in its own words.
+
+        Args:
+            proof: what the client has answered.
+            asked: the server's challenge.
+
+        Raises:
+            BackendUnavailable: the accounts cannot be read now.
+        """
+        if asked == self.challenge or not proof.answer:
+            return proof.answer
+        views = self.backends.views
+        committed = views.current.committed_sequence
+        with trio.move_on_after(APPLY_SECONDS):
+            await views.changes.wait_until(lambda: views.current.applied_sequence >= committed)
+        found = proven(await find_accounts(self.backends, self.user), proof)
+        if found is None or found.sha1_password is None:
+            return proof.answer
+        return scramble(found.sha1_password, asked)
+
+
 class LogInRefused(Exception):
     """The client was answered and must be disconnected."""
 
@@ -77,6 +119,7 @@ async def authenticate(
     secure: bool,
     final: bool,
     first: bytes | None = None,
+    kept: KeptChallenge | None = None,
 ) -> bytes:
     """Relay the dialogue up to the server's OK, which is returned and not sent yet.
 
@@ -87,6 +130,7 @@ async def authenticate(
         secure: whether what passes between client and proxy is encrypted.
         final: whether the session can do with this server alone.
         first: a packet that was read from the server before.
+        kept: what the client is asked in place of the server's own challenge.
 
     Raises:
         LogInRefused: the client has been told.
@@ -97,7 +141,7 @@ async def authenticate(
     """
     while True:
         payload = await server_word(server) if first is None else first
-        first = None
+        first, asked = None, b""
         header = payload[0] if payload else -1
         if header == OK_HEADER:
             return payload
@@ -112,6 +156,10 @@ async def authenticate(
             # A native challenge is ended by a NUL byte; others are not, and may end with one of their own.
             proof.salt = switch.salt if switch.plugin == NATIVE_PASSWORD else switch.data
             proof.plugin = switch.plugin
+            if kept is not None and switch.plugin == NATIVE_PASSWORD:
+                asked = switch.salt
+                proof.salt = kept.challenge
+                payload = build_auth_switch(NATIVE_PASSWORD, kept.challenge)
         elif proof.plugin == NATIVE_PASSWORD:
             # More than one answer: no dialogue that was switched to.
             raise _not_supported("another plugin")
@@ -120,7 +168,7 @@ async def authenticate(
             continue
         proof.answer = await client.read()
         proof.answers = 1 if header == EOF_HEADER else proof.answers + 1
-        await server.write(proof.answer)
+        await server.write(await kept.answer(proof, asked) if kept is not None and asked else proof.answer)
 
 
 async def server_word(server: PacketStream) -> bytes:

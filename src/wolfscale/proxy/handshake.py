@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import trio
 
-from wolfscale.mysql.constants import Capability
+from wolfscale.mysql.constants import NATIVE_PASSWORD, Capability
 from wolfscale.mysql.errors import ConnectionLost, ServerError
 from wolfscale.mysql.handshake import (
     Greeting,
@@ -160,6 +160,7 @@ class _LogIn:
                     raise
                 await packets.aclose_forcefully()
         self._server = _Server(packets, leader, term, greeting)
+        self._challenge = greeting.salt
         offered = greeting.capabilities & ~NOT_RELAYED
         shown = greeting if session_id is None else replace(greeting, connection_id=session_id)
         self._response = response = await _greet(client, shown, offered | Capability.COMPRESS, tls)
@@ -228,6 +229,7 @@ class _LogIn:
             reopens=proven.reopens,
             tls=self._tls_account,
             leader_only=leader_only(proven, proof, connection),
+            challenge=proof.salt if proof.plugin == NATIVE_PASSWORD else self._challenge,
         )
         await self._client.write(rewrite_ok(ok, asked.capabilities, self._shared))
         if self._compresses:
