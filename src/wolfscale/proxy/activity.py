@@ -4,8 +4,8 @@ import time
 
 from wolfscale.mysql.constants import Command
 from wolfscale.proxy.backend import BackendConnection
-from wolfscale.proxy.execution import WAITS_FOR_MAJORITY
 from wolfscale.proxy.interruption import Interruption
+from wolfscale.proxy.leader_answers import WAITS_FOR_MAJORITY
 from wolfscale.proxy.prepared import PreparedStatements
 from wolfscale.proxy.process_list import SHOWN_BYTES, command_name, node_name, shown_text
 from wolfscale.proxy.shortcut import Shortcut

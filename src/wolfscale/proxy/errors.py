@@ -2,6 +2,9 @@
 
 from wolfscale.errors import WolfScaleError
 
+ER_NO_MAJORITY = 1105
+ER_READ_ONLY_SERVER = 1290
+
 
 class ProxyError(WolfScaleError):
     """An error that the client is answered with.

@@ -23,7 +23,8 @@ from wolfscale.proxy.state import is_leader_only
 from wolfscale.proxy.statement import Kind, Statement
 
 if TYPE_CHECKING:
-    from wolfscale.proxy.execution import Executor, Request
+    from wolfscale.proxy.execution import Executor
+    from wolfscale.proxy.requests import Request
 
 ER_READ_ONLY_TRANSACTION = 1792
 _IN_TRANS = int(Status.IN_TRANS)

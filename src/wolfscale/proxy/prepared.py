@@ -18,8 +18,9 @@ from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerEr
 from wolfscale.proxy.backend import BackendConnection, Backends
 from wolfscale.proxy.consistency import Level
 from wolfscale.proxy.errors import ProxyError
-from wolfscale.proxy.execution import Executor, Request
+from wolfscale.proxy.execution import Executor
 from wolfscale.proxy.generated_ids import IdTemplate, take_ids
+from wolfscale.proxy.requests import Request
 from wolfscale.proxy.statement import Kind, Statement
 from wolfscale.proxy.upload import EndlessCommand, LongRequest, Upload
 

@@ -22,7 +22,7 @@ from wolfscale.proxy.connections import Bounds, Connections
 from wolfscale.proxy.dialogue import LogInRefused
 from wolfscale.proxy.engine import Arrival, Engine, Lane
 from wolfscale.proxy.errors import ProxyError
-from wolfscale.proxy.execution import Executor, TextRequest
+from wolfscale.proxy.execution import Executor
 from wolfscale.proxy.generated_ids import id_template, mentions_ids, with_ids
 from wolfscale.proxy.handshake import LoggedIn
 from wolfscale.proxy.idle_sessions import IdleSessions
@@ -38,6 +38,7 @@ from wolfscale.proxy.own_statements import Choose, Hint, mentions_own, own_state
 from wolfscale.proxy.prepared import ER_UNSUPPORTED_PS, PreparedStatements
 from wolfscale.proxy.refused import ER_NOT_SUPPORTED_YET, NESTED_GLOBAL, NESTED_KILL
 from wolfscale.proxy.relay import ClientGone, PartlySent
+from wolfscale.proxy.requests import TextRequest
 from wolfscale.proxy.router import SessionFacts
 from wolfscale.proxy.session_ids import with_session_id
 from wolfscale.proxy.shortcut import Shortcut

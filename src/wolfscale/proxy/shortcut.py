@@ -19,13 +19,13 @@ from wolfscale.proxy.classify import Classifier
 from wolfscale.proxy.connections import ER_MUST_CHANGE_PASSWORD
 from wolfscale.proxy.consistency import Level, sequence_of
 from wolfscale.proxy.digest import Digests
+from wolfscale.proxy.errors import ER_READ_ONLY_SERVER
 from wolfscale.proxy.execution import (
     ER_NO_SUCH_TABLE,
-    ER_READ_ONLY_SERVER,
-    MAY_ROLL_BACK,
     MISJUDGED,
     Executor,
 )
+from wolfscale.proxy.leader_answers import MAY_ROLL_BACK
 from wolfscale.proxy.lexer import LexerMode
 from wolfscale.proxy.prepared import PreparedStatements, executed_in_place
 from wolfscale.proxy.relay import Rewriter, is_lone_ok
@@ -389,7 +389,7 @@ class Shortcut:
         self._seen = None
         if self.sent:
             return BROKEN
-        if not connection.leader or self._executor.can_run_again(self.statement):
+        if not connection.leader or self._executor.leader_answers.can_run_again(self.statement):
             return REPLAY
         return UNKNOWN
 
@@ -411,6 +411,6 @@ class Shortcut:
             ProxyError: that.
         """
         self.connection = None
-        await self._executor.on_leader_lost(
+        await self._executor.leader_answers.on_lost(
             self.statement, ConnectionLost("the leader closed the connection")
         )

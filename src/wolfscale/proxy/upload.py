@@ -12,9 +12,9 @@ from wolfscale.mysql.framing import DEFAULT_MAX_PAYLOAD_BYTES, header
 from wolfscale.mysql.transport import PacketStream
 from wolfscale.proxy.backend import BackendConnection
 from wolfscale.proxy.errors import ProxyError
-from wolfscale.proxy.execution import Request
 from wolfscale.proxy.refused import ER_NOT_SUPPORTED_YET
 from wolfscale.proxy.relay import ClientGone
+from wolfscale.proxy.requests import Request
 from wolfscale.proxy.statement_scan import StatementScan
 
 HEAD_BYTES = 1 << 20
