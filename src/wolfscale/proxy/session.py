@@ -2,8 +2,6 @@
 
 import contextlib
 import time
-from collections.abc import Sequence
-from dataclasses import replace
 
 import trio
 
@@ -12,45 +10,35 @@ from wolfscale.mysql.commands import ChangeUser, parse_command
 from wolfscale.mysql.constants import Command, Status
 from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerError
 from wolfscale.mysql.proxy_protocol import client_address
-from wolfscale.mysql.results import Column, Ok, build_error, build_ok, build_text_result
+from wolfscale.mysql.results import Ok, build_error, build_ok
 from wolfscale.mysql.transport import PacketStream
 from wolfscale.proxy.activity import Activity
 from wolfscale.proxy.backend import Backends
 from wolfscale.proxy.change_user import relay_change_user
-from wolfscale.proxy.classify import MAX_TEXT_BYTES, Classifier
+from wolfscale.proxy.classify import Classifier
 from wolfscale.proxy.connections import Bounds, Connections
 from wolfscale.proxy.dialogue import LogInRefused
 from wolfscale.proxy.engine import Arrival, Engine, Lane
 from wolfscale.proxy.errors import ProxyError
 from wolfscale.proxy.execution import Executor
-from wolfscale.proxy.generated_ids import id_template, mentions_ids, with_ids
 from wolfscale.proxy.handshake import LoggedIn
 from wolfscale.proxy.idle_sessions import IdleSessions
 from wolfscale.proxy.interruption import Interruption
-from wolfscale.proxy.judge import judge, other_mode_refusal
 from wolfscale.proxy.kill_calls import KillCall
 from wolfscale.proxy.killing import Killing
 from wolfscale.proxy.known import SYSTEM_SCHEMAS
-from wolfscale.proxy.lexer import tokenize
-from wolfscale.proxy.long_texts import is_one_statement, judge_long
 from wolfscale.proxy.own_answers import SESSION_COLUMNS, OwnAnswers
-from wolfscale.proxy.own_statements import Choose, Hint, mentions_own, own_statement
-from wolfscale.proxy.prepared import ER_UNSUPPORTED_PS, PreparedStatements
-from wolfscale.proxy.refused import ER_NOT_SUPPORTED_YET, NESTED_GLOBAL, NESTED_KILL
+from wolfscale.proxy.prepared import PreparedStatements
 from wolfscale.proxy.relay import ClientGone, PartlySent
 from wolfscale.proxy.requests import TextRequest
 from wolfscale.proxy.router import SessionFacts
-from wolfscale.proxy.session_ids import with_session_id
 from wolfscale.proxy.shortcut import Shortcut
 from wolfscale.proxy.state import SessionState
 from wolfscale.proxy.statement import Effect, Kind, Statement
-from wolfscale.proxy.statement_expressions import answer, error_of, has_settings, question
-from wolfscale.proxy.statement_scan import StatementScan
 from wolfscale.proxy.statistics import Statistics
-from wolfscale.proxy.tls_status import asked_tls_status, tls_status
-from wolfscale.proxy.upload import HEAD_BYTES, LongRequest, Upload
+from wolfscale.proxy.texts import Texts
+from wolfscale.proxy.upload import HEAD_BYTES, Upload
 from wolfscale.proxy.waits import RECEIVING
-from wolfscale.proxy.written_tables import LOSSLESS
 from wolfscale.sockets import NonblockingStream
 
 ER_UNKNOWN_COMMAND = 1047
@@ -98,7 +86,6 @@ class Session:
         self._client = client
         self._capabilities = logged_in.credentials.client_capabilities
         self._backends = backends
-        self._classifier = classifier
         self._statistics = statistics
         self._state = SessionState()
         self._facts = SessionFacts()
@@ -132,13 +119,6 @@ class Session:
             statistics=statistics,
             views=backends.views,
         )
-        self._own_answers = OwnAnswers(
-            executor=self._executor,
-            classifier=classifier,
-            backends=backends,
-            statistics=statistics,
-            bounds=bounds,
-        )
         self.interruption = Interruption(self.connections, backends)
         self._activity = Activity(
             interruption=self.interruption,
@@ -147,7 +127,24 @@ class Session:
             prepared=self._prepared,
         )
         self._killing = Killing(executor=self._executor, backends=backends, session_id=id)
-        self._tls_status = tls_status(client.stream)
+        self._texts = Texts(
+            client,
+            self._capabilities,
+            session_id=id,
+            executor=self._executor,
+            prepared=self._prepared,
+            own_answers=OwnAnswers(
+                executor=self._executor,
+                classifier=classifier,
+                backends=backends,
+                statistics=statistics,
+                bounds=bounds,
+            ),
+            killing=self._killing,
+            classifier=classifier,
+            backends=backends,
+            statistics=statistics,
+        )
         self._idle_sessions = idle_sessions or IdleSessions()
         self._watched_timeout = self._wait_timeout
         self._lane: Lane | None = None
@@ -302,11 +299,11 @@ class Session:
             raise RemoteProtocolError("a command without a byte")
         match payload[0]:
             case Command.QUERY:
-                await self._on_query(payload)
+                await self._texts.query(payload)
             case Command.STMT_EXECUTE | Command.STMT_BULK_EXECUTE:
                 await self._prepared.execute(payload)
             case Command.STMT_PREPARE:
-                await self._on_prepare(payload)
+                await self._texts.prepare(payload)
             case Command.STMT_CLOSE:
                 await self._prepared.close(payload)
             case Command.PING:
@@ -357,7 +354,7 @@ class Session:
                     await upload.drain()
                 case Command.STMT_EXECUTE | Command.STMT_BULK_EXECUTE if upload.continued:
                     await self._prepared.execute(upload.head, upload)
-                case Command.QUERY if upload.continued and await self._run_long_query(upload):
+                case Command.QUERY if upload.continued and await self._texts.long_query(upload):
                     pass
                 case _:
                     with waits.interruptible(RECEIVING):
@@ -369,199 +366,6 @@ class Session:
             raise
         finally:
             self.connections.passing_on = False
-
-    async def _run_long_query(self, upload: Upload) -> bool:
-        """Run a long text; false when all of it is needed to judge it, or to put ids into it."""
-        executor, memory = self._executor, self._executor.memory
-        sql = upload.head[1:]
-        if memory.character_set or mentions_ids(sql):
-            return False
-        scan = StatementScan(memory.mode)
-        scan.feed(sql)
-        statement = None if scan.several else self._classifier.classify_long(sql, memory.mode)
-        if statement is None:
-            return False
-        if executor.variable_reads.is_active:
-            sql = (await executor.variable_reads.before(sql)).rjust(len(sql))
-        # What follows may assign user variables.
-        statement = replace(statement, effects=statement.effects | Effect.USER_VARIABLES)
-        await executor.execute(statement, LongRequest(TextRequest(upload.head[:1] + sql), upload, scan))
-        return True
-
-    async def _on_query(self, payload: bytes) -> None:
-        sql = payload[1:]
-        asked = asked_tls_status(sql) if self._tls_status else None
-        if asked is not None:
-            await self._answer_rows(("Variable_name", "Value"), [(asked, self._tls_status[asked])])
-        elif not mentions_own(sql):
-            await self._run_query(payload, sql)
-        elif not await self._answers_itself(sql):
-            try:
-                await self._run_query(payload, sql)
-            finally:
-                self._executor.consistency.hint = None
-
-    async def _run_query(self, payload: bytes, sql: bytes) -> None:
-        executor = self._executor
-        has_counts = False
-        if executor.variable_reads.is_active:
-            counted = await executor.variable_reads.before(sql)
-            has_counts = counted is not sql
-            sql = counted
-            payload = payload[:1] + sql
-        numbered = self._with_id(sql)
-        if numbered is not sql:
-            sql = numbered
-            payload = payload[:1] + sql
-        if mentions_ids(sql):
-            memory = executor.memory
-            with self.connections.waits.interruptible("Waiting for ids"):
-                sql = await with_ids(sql, memory.mode, memory.character_set, self._backends)
-            payload = payload[:1] + sql
-        if len(sql) > MAX_TEXT_BYTES:
-            statement = await self._classify_long(sql)
-        else:
-            statement = self._classifier.classify(
-                sql, executor.memory.mode, character_set=executor.memory.character_set
-            )
-        if has_counts and statement.kind is Kind.READ:
-            # Its place is behind the statement that it asks about, without a wait for another server.
-            statement = replace(statement, kind=Kind.OTHER)
-        if statement.refusal is not None:
-            self._statistics.refused_statements += 1
-            raise statement.refusal.error()
-        if statement.kill:
-            count = await self._killing.run(sql)
-            ok = Ok(affected_rows=count, status=executor.status)
-            await self._client.write(build_ok(ok, self._capabilities))
-            return
-        if statement.source is not None:
-            statement, sql = await self._resolve(statement, sql)
-            payload = payload[:1] + sql
-        if executor.memory.loses_table_options:
-            payload = payload[:1] + _as_logged(statement, sql)
-        await executor.execute(statement, TextRequest(payload), sql)
-
-    def _with_id(self, sql: bytes) -> bytes:
-        memory = self._executor.memory
-        return sql if memory.character_set else with_session_id(sql, memory.mode, self.id)
-
-    async def _answers_itself(self, sql: bytes) -> bool:
-        """Answer what is addressed to the proxy; what has a level of its own gets it and goes on (false)."""
-        executor = self._executor
-        match own_statement(sql, executor.memory.mode):
-            case None:
-                return False
-            case Hint(level):
-                executor.consistency.hint = level
-                return False
-            case Choose(level):
-                executor.consistency.choose(level)
-                await self._answer_ok()
-            case question:
-                await self._answer_rows(*await self._own_answers.answer(question))
-        return True
-
-    async def _answer_rows(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        payloads = build_text_result(
-            [Column(name=name.encode()) for name in columns],
-            [[value.encode() for value in row] for row in rows],
-            self._capabilities,
-            status=self._executor.status,
-        )
-        for payload in payloads:
-            self._client.queue(payload)
-        await self._client.flush()
-
-    async def _classify_long(self, sql: bytes) -> Statement:
-        """A long text is not taken apart where only one statement is in it."""
-        memory, classifier = self._executor.memory, self._classifier
-        if not memory.character_set and await is_one_statement(sql, memory.mode):
-            statement = classifier.classify_long(sql, memory.mode)
-            if statement is not None:
-                return statement
-        return await judge_long(sql, memory.mode, memory.character_set, classifier.node_account)
-
-    async def _resolve(self, statement: Statement, sql: bytes) -> tuple[Statement, bytes]:
-        """PREPARE and EXECUTE IMMEDIATE from an expression: evaluate it, judge it, run what was judged.
-
-        The text that was judged is put in the expression's place, so that it cannot become another meanwhile.
-        """
-        assert statement.source is not None
-        executor = self._executor
-        mode, node_account = executor.memory.mode, self._classifier.node_account
-        start, end = statement.source
-        if executor.memory.character_set:
-            raise ProxyError(
-                ER_NOT_SUPPORTED_YET,
-                "42000",
-                f"The proxy does not prepare statements from expressions in {executor.memory.character_set}",
-            )
-        tokens = tokenize(sql.decode("latin-1"), mode)
-        try:
-            rows = await executor.ask_leader(question(sql, tokens, statement.source))
-        except ServerError as error:
-            raise error_of(error, tokens, statement.source) from error
-        text = answer(rows)
-        if text is None:
-            return statement, sql  # NULL: the server says what it thinks of it
-        inner = judge(tokenize(text.decode("latin-1"), mode), mode, node_account)
-        if inner.refusal is None and has_settings(tokens, statement.source):
-            # SET STATEMENT sql_mode = ... holds for the text as well.
-            inner = replace(inner, refusal=other_mode_refusal(text.decode("latin-1"), mode, node_account))
-        if inner.refusal is None and inner.source is not None:
-            raise ProxyError(
-                ER_NOT_SUPPORTED_YET,
-                "42000",
-                "The proxy does not run a prepared statement that prepares another from an expression",
-            )
-        refusal = NESTED_GLOBAL if inner.sets_globals else NESTED_KILL if inner.kill else inner.refusal
-        if refusal is not None:
-            self._statistics.refused_statements += 1
-            raise refusal.error()
-        literal = b" CONVERT(x'" + text.hex().encode() + b"' USING utf8mb4) "
-        runs = not statement.effects & Effect.NAMED_STATEMENTS
-        judged = Statement(
-            kind=Kind.OTHER,
-            reason=statement.reason,
-            intent=runs and inner.intent,
-            effects=statement.effects & ~Effect.PERHAPS_TEMPORARY_TABLES
-            | (inner.effects if runs else Effect.NONE),
-            may_write=runs,
-            one_result=not runs or inner.one_result,
-            tables=None if inner.tables is None else replace(inner.tables, alone=False),
-        )
-        return judged, sql[:start] + literal + sql[end:]
-
-    async def _on_prepare(self, payload: bytes) -> None:
-        sql = payload[1:]
-        executor = self._executor
-        own = own_statement(sql, executor.memory.mode) if mentions_own(sql) else None
-        if own is not None and not isinstance(own, Hint):
-            raise ProxyError(
-                ER_UNSUPPORTED_PS,
-                "HY000",
-                "What is addressed to the proxy cannot be prepared: send it as text",
-            )
-        sql = self._with_id(sql)
-        ids = id_template(sql, executor.memory.mode, executor.memory.character_set)
-        if ids is not None:
-            sql = ids.example()
-        memory = executor.memory
-        if len(sql) > MAX_TEXT_BYTES:
-            account = self._classifier.node_account
-            statement = await judge_long(sql, memory.mode, memory.character_set, account)
-        else:
-            statement = self._classifier.classify(
-                sql, memory.mode, prepared=True, character_set=memory.character_set
-            )
-        if statement.refusal is not None:
-            self._statistics.refused_statements += 1
-        if statement.kill:
-            raise NESTED_KILL.error()
-        # Whatever sql_mode it will be executed in. No CREATE TABLE has ids in it.
-        sql = _as_logged(statement, sql)
-        await self._prepared.prepare(statement, sql, ids, own.level if own else None)
 
     async def _on_set_option(self, payload: bytes) -> None:
         await self._executor.execute(_EITHER, TextRequest(payload))
@@ -634,9 +438,3 @@ class Session:
         self._facts.autocommit = bool(connection.tracker.status & _AUTOCOMMIT)
         self._executor.memory.on_variables(connection)
         await self._client.write(ok)
-
-
-def _as_logged(statement: Statement, sql: bytes) -> bytes:
-    """A text so that MariaDB writes into its log all of a table that the text makes."""
-    tables = statement.tables
-    return LOSSLESS + sql if tables is not None and tables.alone and tables.from_query else sql
