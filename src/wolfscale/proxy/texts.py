@@ -248,7 +248,7 @@ class Texts:
         await self._prepared.prepare(statement, sql, ids, own.level if own else None)
 
     async def long_query(self, upload: Upload) -> bool:
-        """Run a long COM_QUERY as it comes; false when all of it is needed to judge it, or for ids to be put in.
+        """Run a long COM_QUERY as it comes; false when all of it is needed: to judge it, or for ids.
 
         Raises: see `Executor.execute`.
         """
