@@ -1,4 +1,4 @@
-"""COM_CHANGE_USER of clients that answer their greeting's challenge whatever they are asked, as Connector/C does."""
+"""COM_CHANGE_USER of clients that answer the challenge of their greeting, whatever they are asked."""
 
 from collections.abc import Iterator
 
