@@ -43,13 +43,14 @@ RECEIVE_BYTES = 1 << 15
 TRACKED_VARIABLES = "autocommit,character_set_client,character_set_connection,character_set_results,time_zone"
 """MariaDB's own default of session_track_system_variables."""
 _WATCHED = ",".join(sorted(name.decode() for name in WATCHED_VARIABLES))
-_OURS = f"last_gtid,sql_mode,sql_auto_is_null,wait_timeout,{_WATCHED}"
+_OURS = f"last_gtid,sql_mode,sql_auto_is_null,wait_timeout,default_storage_engine,storage_engine,{_WATCHED}"
 
 # Setting these to themselves makes the server tell them once, since it tells changes only.
 _SETUP = (
     f"SET SESSION session_track_system_variables='{TRACKED_VARIABLES},{_OURS}', "
     "sql_mode=@@sql_mode, character_set_client=@@character_set_client, "
-    "sql_auto_is_null=@@sql_auto_is_null, wait_timeout=@@wait_timeout"
+    "sql_auto_is_null=@@sql_auto_is_null, wait_timeout=@@wait_timeout, "
+    "default_storage_engine=@@default_storage_engine"
 )
 KEEP_TRACKING = (
     "SET SESSION session_track_system_variables=IF(@@session_track_system_variables='*','*',"
@@ -374,6 +375,9 @@ class BackendConnection:
         """Keep the tracked variables that the last response told."""
         if self.tracker.changes is not None and self.tracker.changes.variables:
             self.variables.update(self.tracker.changes.variables)
+            if b"storage_engine" in self.variables:
+                # Another name of the same variable; the server tells it by that which was set.
+                self.variables[b"default_storage_engine"] = self.variables.pop(b"storage_engine")
 
     @property
     def forbidden_changes(self) -> frozenset[bytes]:

@@ -12,6 +12,10 @@ _NODE_KEEPS = "the node keeps it at the value that the cluster relies on"
 _REPLICA_THREADS = "it decides how a node applies the log, and the node keeps it"
 _BINLOG = "capture and recovery read the binary log, and the node keeps its settings"
 _DURABILITY = "how a node survives a power cut is [database] durability in wolfscale.toml"
+_ENGINE = (
+    "a server that applies the log goes on with the engine that it began with; set the session's, or give "
+    "--default-storage-engine to every node in [database] options"
+)
 _ACTION = "it makes one server do something and is no setting; run it on that server"
 _TRACKING = "the proxy learns through it what a session has changed"
 
@@ -22,6 +26,8 @@ REFUSED_GLOBALS: dict[str, str] = {
     "INIT_REPLICA": _REPLICA_THREADS,
     "TX_READ_ONLY": "the cluster's own transactions could not write",
     "TRANSACTION_READ_ONLY": "the cluster's own transactions could not write",
+    "DEFAULT_STORAGE_ENGINE": _ENGINE,
+    "STORAGE_ENGINE": _ENGINE,
     "DEFAULT_PASSWORD_LIFETIME": "the node's own account would expire; use ALTER USER ... PASSWORD EXPIRE",
     "PROXY_PROTOCOL_NETWORKS": "grants by host need the client's address, which the proxy sends ahead",
     "MAX_ALLOWED_PACKET": "a replica must take the largest row; it is 1 GiB already",

@@ -15,7 +15,12 @@ from wolfscale.proxy.settings import Assignment, Scope, parse_assignments
 from wolfscale.proxy.splitting import is_compound, split_statements
 from wolfscale.proxy.statement import Effect, Kind, Statement
 from wolfscale.proxy.user_variables import variable_names
-from wolfscale.proxy.written_tables import WrittenTables, may_lose_options, written_tables
+from wolfscale.proxy.written_tables import (
+    WrittenTables,
+    may_change_engine,
+    may_lose_options,
+    written_tables,
+)
 
 _UNKNOWN = Statement(
     kind=Kind.OTHER, reason="not known to the proxy", intent=True, may_write=True, one_result=False
@@ -62,6 +67,7 @@ def _tables(parts: list[Sequence[Token]], judged: list[Statement]) -> WrittenTab
         found |= WrittenTables(
             changes_schema=bool(words & {"USE", "DATABASE", "SCHEMA"}),
             changes_mode=any(may_lose_options(part) for part in parts),
+            changes_engine=any(may_change_engine(part) for part in parts),
         )
     return found
 

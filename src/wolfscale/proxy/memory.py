@@ -12,6 +12,7 @@ from wolfscale.proxy.router import SessionFacts
 from wolfscale.proxy.settings import Assignment, Scope
 from wolfscale.proxy.state import SessionState, names_of
 from wolfscale.proxy.statement import Effect, Kind, Statement
+from wolfscale.proxy.table_engines import REPLICAS_ENGINE
 from wolfscale.proxy.user_variables import literal_variables
 from wolfscale.proxy.variable_values import KEPT_BYTES
 from wolfscale.proxy.written_tables import LOSSY_MODES
@@ -20,7 +21,15 @@ LONGEST_LITERALS_BYTES = 2 * KEPT_BYTES
 """A longer SET gives variables more than is kept of them, which their server tells without the values."""
 _AUTOCOMMIT = int(Status.AUTOCOMMIT)
 _NO_BACKSLASH_ESCAPES = int(Status.NO_BACKSLASH_ESCAPES)
-_OWN_VARIABLES = frozenset({b"sql_mode", b"character_set_client", b"sql_auto_is_null"})
+_OWN_VARIABLES = frozenset(
+    {
+        b"sql_mode",
+        b"character_set_client",
+        b"sql_auto_is_null",
+        b"default_storage_engine",
+        b"storage_engine",
+    }
+)
 _NO_STATE = Effect.UNLOCKS_TABLES | Effect.TRACKING | Effect.USER_VARIABLES
 
 
@@ -33,6 +42,7 @@ class SessionMemory:
         mode: how its server reads its text.
         character_set: its character_set_client, if that needs care, else "".
         loses_table_options: its sql_mode has SHOW CREATE TABLE leave something out.
+        engine: its default_storage_engine, if replicas may have another one, else "".
     """
 
     def __init__(self, state: SessionState, facts: SessionFacts, first: BackendConnection) -> None:
@@ -40,6 +50,8 @@ class SessionMemory:
         self.facts = facts
         self.character_set = ""
         self.loses_table_options = False
+        self.engine = ""
+        self._first_engine = _engine_of(first)
         self.mode = LexerMode(server_version=version_number(first.server_version))
         self.on_variables(first)
 
@@ -161,6 +173,8 @@ class SessionMemory:
             server_version=self.mode.server_version,
         )
         self.loses_table_options = not set(LOSSY_MODES).isdisjoint(sql_mode)
+        engine = _engine_of(connection)
+        self.engine = "" if engine == self._first_engine == REPLICAS_ENGINE else engine
         if "ORACLE" in sql_mode:
             self.facts.foreign_syntax = "the session speaks Oracle's dialect"
         elif self.character_set:
@@ -169,6 +183,10 @@ class SessionMemory:
             self.facts.foreign_syntax = "sql_auto_is_null is on: IS NULL asks for the last insert id"
         else:
             self.facts.foreign_syntax = ""
+
+
+def _engine_of(connection: BackendConnection) -> str:
+    return connection.variables.get(b"default_storage_engine", REPLICAS_ENGINE.encode()).decode("ascii")
 
 
 def version_number(server_version: str) -> int:

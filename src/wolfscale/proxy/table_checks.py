@@ -1,4 +1,4 @@
-"""Before a CREATE TABLE that MariaDB would log in words of its own: would the replicas make the same table?
+"""Before a CREATE TABLE or RENAME TABLE: would the replicas make the same of what MariaDB logs?
 
 Asked of the leader on the session's own connection, where its temporary tables are. What would make another
 table elsewhere is refused, since nothing would report the difference afterwards.
@@ -24,7 +24,7 @@ _QUERY = bytes((Command.QUERY,))
 _PLAIN_MODE = LexerMode()
 # The session's own settings would change what is shown, and how it is written.
 _SETTINGS = "SET STATEMENT sql_mode='',character_set_results=utf8mb4,max_statement_time=0 FOR "
-_TEMPORARY = re.compile(rb"CREATE TEMPORARY TABLE\b")
+_TEMPORARY = re.compile(rb"CREATE TEMPORARY (TABLE|SEQUENCE)\b")
 
 
 class TableChecks:
@@ -61,6 +61,10 @@ class TableChecks:
         loses_options = self._executor.memory.loses_table_options or tables.changes_mode
         if tables.from_query and not tables.alone and loses_options:
             raise _refused("CREATE TABLE ... SELECT in this sql_mode", _BY_ITSELF)
+        if tables.default_engine and (self._executor.memory.engine or tables.changes_engine):
+            raise _refused("a CREATE without ENGINE under this default_storage_engine", "name the engine")
+        for schema, name in tables.renamed:
+            await self._check_renamed(writer, tables, schema, name)
         for copy in tables.copies:
             await self._check(writer, copy, tables, loses_options=loses_options)
         writer.tracker.status = status
@@ -89,15 +93,34 @@ class TableChecks:
                 "them), or run ALTER DATABASE first",
             )
 
-    async def _temporary_collation(self, writer: BackendConnection, copy: TableCopy) -> str | None:
-        """The collation of the table that is copied, if it is a temporary one."""
+    async def _check_renamed(
+        self, writer: BackendConnection, tables: WrittenTables, schema: str | None, name: str
+    ) -> None:
+        shown = _shown(schema, name)
+        made_here = not tables.alone and name in tables.temporary
+        if made_here or await self._temporary_definition(writer, qualified(schema, name)) is not None:
+            raise RefusedStatement(
+                ER_NOT_SUPPORTED_YET,
+                "42000",
+                f"WolfScale does not allow this: {shown} is a temporary table, and RENAME TABLE would rename "
+                "a table of that name on the other servers, since MariaDB logs it; use ALTER TABLE "
+                f"{shown} RENAME TO",
+            )
+
+    async def _temporary_definition(self, writer: BackendConnection, table: str) -> bytes | None:
+        """What SHOW CREATE TABLE shows of a table, if it is a temporary one."""
         try:
-            rows = await self._ask(writer, f"SHOW CREATE TABLE {copy.source_sql}")
+            rows = await self._ask(writer, f"SHOW CREATE TABLE {table}")
         except ServerError:
             # There is none, or it is not to be seen: the statement gets its own error.
             return None
         definition = rows[0][1] if rows and len(rows[0]) > 1 else None
-        if definition is None or not _TEMPORARY.match(definition):
+        return definition if definition is not None and _TEMPORARY.match(definition) else None
+
+    async def _temporary_collation(self, writer: BackendConnection, copy: TableCopy) -> str | None:
+        """The collation of the table that is copied, if it is a temporary one."""
+        definition = await self._temporary_definition(writer, copy.source_sql)
+        if definition is None:
             return None
         options = _options(definition.decode("latin-1"))
         collation = options.get("COLLATE")

@@ -7,6 +7,9 @@ text, and each of them is a difference between the servers that nobody reports:
 * of LIKE, the character set: replicas take their database's default;
 * what `SHOW CREATE TABLE` leaves out under the session's sql_mode: engine, character set, comments, and
   under some modes AUTO_INCREMENT.
+
+Others are logged as they were sent, and mean another thing on replicas: those that name no engine (see
+`table_engines`), and RENAME TABLE of a temporary table, which replicas do not have.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +17,7 @@ from dataclasses import dataclass
 
 from wolfscale.proxy.lexer import Token, TokenKind
 from wolfscale.proxy.refused import starts_with
+from wolfscale.proxy.table_engines import engine_place
 
 LOSSY_MODES = (
     "ANSI",
@@ -75,6 +79,10 @@ class WrittenTables:
         temporary: the temporary tables that it makes, without their schemas.
         changes_schema: whether it may change the default schema, or a schema's character set.
         changes_mode: whether it may change sql_mode, to anything but a value without `LOSSY_MODES`.
+        renamed: the tables that its RENAME TABLE give other names, each with its schema or None.
+        default_engine: whether it makes a table or sequence in the session's default engine.
+        engine_at: where in the text that engine has to be named, if the one statement is all of it.
+        changes_engine: whether it may change the session's default engine.
     """
 
     copies: tuple[TableCopy, ...] = ()
@@ -83,6 +91,10 @@ class WrittenTables:
     temporary: frozenset[str] = frozenset()
     changes_schema: bool = False
     changes_mode: bool = False
+    renamed: tuple[tuple[str | None, str], ...] = ()
+    default_engine: bool = False
+    engine_at: int | None = None
+    changes_engine: bool = False
 
     def __or__(self, other: "WrittenTables") -> "WrittenTables":
         """Those of a text that holds both."""
@@ -92,6 +104,9 @@ class WrittenTables:
             temporary=self.temporary | other.temporary,
             changes_schema=self.changes_schema or other.changes_schema,
             changes_mode=self.changes_mode or other.changes_mode,
+            renamed=self.renamed + other.renamed,
+            default_engine=self.default_engine or other.default_engine,
+            changes_engine=self.changes_engine or other.changes_engine,
         )
 
 
@@ -103,36 +118,68 @@ def qualified(schema: str | None, name: str) -> str:
 def written_tables(tokens: Sequence[Token]) -> WrittenTables | None:
     """What a text makes; None where nothing needs a look."""
     words = {token.word for token in tokens if token.kind is TokenKind.WORD}
-    if not words >= {"CREATE", "TABLE"}:
+    renamed = tuple(_renamed(tokens)) if "RENAME" in words else ()
+    if not renamed and not ("CREATE" in words and words & {"TABLE", "SEQUENCE"}):
         return None
+    alone = tokens[0].word == "CREATE"
     copies: list[TableCopy] = []
     temporary: set[str] = set()
-    from_query = False
+    from_query = default_engine = False
+    engine_at = None
     for start in _creations(tokens):
-        place, is_temporary = _behind_table(tokens, start)
-        target = _table_name(tokens, place)
+        creation = _creation(tokens, start)
+        target = _table_name(tokens, creation.place)
         if target is None:
             continue
         schema, name, place = target
-        if is_temporary:
+        if creation.temporary:
             temporary.add(name)
             continue
+        behind_name = place
         if place < len(tokens) and tokens[place].word == "(":
             place += 1
         if place < len(tokens) and tokens[place].word == "LIKE":
             source = _table_name(tokens, place + 1)
             if source is not None:
                 copies.append(TableCopy(schema, name, source[0], source[1]))
-        elif _has_query(tokens[place:]):
-            from_query = True
+            continue
+        from_query |= not creation.sequence and _has_query(tokens[place:])
+        engine_at = engine_place(tokens, behind_name, sequence=creation.sequence)
+        default_engine |= engine_at is not None
     return WrittenTables(
         copies=tuple(copies),
         from_query=from_query,
-        alone=tokens[0].word == "CREATE",
+        alone=alone,
         temporary=frozenset(temporary),
         changes_schema=bool(words & {"USE", "DATABASE", "SCHEMA"}),
         changes_mode=may_lose_options(tokens),
+        renamed=renamed,
+        default_engine=default_engine,
+        engine_at=engine_at if alone else None,
+        changes_engine=may_change_engine(tokens),
     )
+
+
+def may_change_engine(tokens: Sequence[Token]) -> bool:
+    """Whether a text names the variable that is the session's default engine."""
+    return any(token.word in ("DEFAULT_STORAGE_ENGINE", "STORAGE_ENGINE") for token in tokens)
+
+
+def _renamed(tokens: Sequence[Token]) -> Iterator[tuple[str | None, str]]:
+    for number, token in enumerate(tokens[:-1]):
+        if token.word != "RENAME" or tokens[number + 1].word not in ("TABLE", "TABLES"):
+            continue
+        place = number + 2
+        if starts_with(tokens[place:], ("IF", "EXISTS")):
+            place += 2
+        while (source := _table_name(tokens, place)) is not None:
+            yield source[:2]
+            place = source[2]
+            while place < len(tokens) and tokens[place].word not in (",", ";"):
+                place += 1
+            if place >= len(tokens) or tokens[place].word == ";":
+                break
+            place += 1
 
 
 def may_lose_options(tokens: Sequence[Token]) -> bool:
@@ -155,23 +202,35 @@ def _creations(tokens: Sequence[Token]) -> Iterator[int]:
     return (
         number
         for number, token in enumerate(tokens)
-        if token.kind is TokenKind.WORD and token.word == "CREATE"
+        if token.kind is TokenKind.WORD
+        and token.word == "CREATE"
+        and not (number and tokens[number - 1].word == "SHOW")
     )
 
 
-def _behind_table(tokens: Sequence[Token], start: int) -> tuple[int, bool]:
-    """Where the table's name stands in a CREATE [OR REPLACE] [TEMPORARY] TABLE; behind all if it is none."""
+@dataclass(frozen=True, slots=True)
+class _Creation:
+    """A CREATE: the number of the token where the name stands, behind all if it makes no table."""
+
+    place: int
+    temporary: bool = False
+    sequence: bool = False
+
+
+def _creation(tokens: Sequence[Token], start: int) -> _Creation:
+    """CREATE [OR REPLACE] [TEMPORARY] TABLE | SEQUENCE [IF NOT EXISTS]."""
     place, temporary = start + 1, False
     if starts_with(tokens[place:], ("OR", "REPLACE")):
         place += 2
     if starts_with(tokens[place:], ("TEMPORARY",)):
         place, temporary = place + 1, True
-    if not starts_with(tokens[place:], ("TABLE",)):
-        return len(tokens), False
+    sequence = starts_with(tokens[place:], ("SEQUENCE",))
+    if not sequence and not starts_with(tokens[place:], ("TABLE",)):
+        return _Creation(len(tokens))
     place += 1
     if starts_with(tokens[place:], ("IF", "NOT", "EXISTS")):
         place += 3
-    return place, temporary
+    return _Creation(place, temporary, sequence)
 
 
 def _table_name(tokens: Sequence[Token], place: int) -> tuple[str | None, str, int] | None:
