@@ -237,6 +237,8 @@ async def test_statement_that_commits_is_waited_for_and_not_interrupted(
         ("KILL QUERY ID 999999999", 1957),
         ("KILL NULL", 1094),
         ("KILL @never_set", 1094),
+        ("KILL (SELECT 4)", 1970),
+        ("KILL LASTVAL(s)", 1970),
         ("BEGIN NOT ATOMIC KILL 4; END", 1235),
         ("EXECUTE IMMEDIATE 'KILL 4'", 1235),
         ("EXECUTE IMMEDIATE CONCAT('KI', 'LL 4')", 1235),

@@ -15,6 +15,7 @@ from wolfscale.proxy.execution import Executor
 from wolfscale.proxy.kill_calls import KillCall, Killed
 from wolfscale.proxy.kill_statement import Kill, parse_kill
 from wolfscale.proxy.session_ids import FIRST_ID, with_session_id
+from wolfscale.proxy.statement_expressions import answer, error_in, value_question
 
 ER_PARSE_ERROR = 1064
 ER_NO_SUCH_THREAD = 1094
@@ -132,8 +133,12 @@ class Killing:
             ) from error
 
     async def _evaluate(self, expression: bytes) -> int:
-        rows = await self._executor.ask_leader(b"SELECT (" + expression + b"\n)")
-        return _number(rows)
+        # KILL takes no subqueries and no stored functions either.
+        try:
+            rows = await self._executor.ask_leader(value_question(expression))
+        except ServerError as error:
+            raise error_in("KILL", error) from error
+        return _number([(answer(rows),)])
 
     async def _running(self, query_id: int) -> int:
         rows = await self._executor.ask_leader(

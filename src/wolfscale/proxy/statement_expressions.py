@@ -26,14 +26,19 @@ def question(sql: bytes, tokens: Tokens, source: tuple[int, int]) -> bytes:
     start, end = source
     # An executable comment around the verb would stay open: then it is asked without what stands before.
     before = b"" if tokens.executable_comment else sql[: _verb(tokens, start).start]
+    return before + value_question(sql[start:end])
+
+
+def value_question(expression: bytes) -> bytes:
+    """The statement that answers with the value of an expression without subqueries and stored functions."""
     # The new line ends a comment that the expression may end with.
-    value = b"HEX(CONVERT((" + sql[start:end] + b"\n) USING utf8mb4))"
+    value = b"HEX(CONVERT((" + expression + b"\n) USING utf8mb4))"
     value = b"IFNULL(CONCAT('" + _VALUE + b"'," + value + b"),'" + _NULL + b"')"
-    return before + b"EXECUTE IMMEDIATE CONCAT('SELECT '''," + value + b",'''')"
+    return b"EXECUTE IMMEDIATE CONCAT('SELECT '''," + value + b",'''')"
 
 
 def answer(rows: list[tuple[bytes | None, ...]]) -> bytes | None:
-    """The statement, in UTF-8; None where the expression is NULL."""
+    """The expression's value, in UTF-8; None where it is NULL."""
     value = rows[0][0] if rows else None
     if value is None or value == _NULL:
         return None
@@ -47,9 +52,14 @@ def has_settings(tokens: Tokens, source: tuple[int, int]) -> bool:
 
 def error_of(error: ServerError, tokens: Tokens, source: tuple[int, int]) -> ServerError:
     """The error of the question as the client's own statement would have got it."""
-    if _verb(tokens, source[0]).word == "EXECUTE" or error.errno not in _NAME_THE_CLAUSE:
+    return error_in("PREPARE..FROM", error) if _verb(tokens, source[0]).word == "PREPARE" else error
+
+
+def error_in(clause: str, error: ServerError) -> ServerError:
+    """The error of a question as another clause that has the expression would have got it."""
+    if error.errno not in _NAME_THE_CLAUSE:
         return error
-    message = error.message.replace("EXECUTE IMMEDIATE", "PREPARE..FROM", 1)
+    message = error.message.replace("EXECUTE IMMEDIATE", clause, 1)
     return ServerError(error.errno, error.sqlstate, message)
 
 
