@@ -151,8 +151,15 @@ async def test_server_itself_speaks_the_same_protocol(servers: Pair) -> None:
         assert b"Compression" in b"".join(await client.query("SHOW STATUS LIKE 'Compression'"))
 
 
-async def test_connections_to_mariadb_are_not_compressed(servers: Pair) -> None:
+async def test_client_is_told_that_it_compresses(servers: Pair) -> None:
     async with cluster(servers) as proxy, compressed_client(proxy.address[1]) as client:
+        assert b"\x02ON" in b"".join(await client.query("SHOW STATUS LIKE 'Compression'"))
+        # The connections to MariaDB are not compressed.
+        assert b"\x03OFF" in b"".join(await client.query("SHOW STATUS LIKE 'Compressio_'"))
+
+
+async def test_client_is_told_that_it_does_not_compress(servers: Pair) -> None:
+    async with cluster(servers) as proxy, raw_client(proxy) as client:
         assert b"\x03OFF" in b"".join(await client.query("SHOW STATUS LIKE 'Compression'"))
 
 

@@ -21,7 +21,7 @@ from wolfscale.mysql.framing import packet
 from wolfscale.mysql.handshake import build_tls_request, is_tls_request
 from wolfscale.mysql.results import parse_error
 from wolfscale.proxy.client_tls import ClientTls
-from wolfscale.proxy.tls_status import asked_tls_status
+from wolfscale.proxy.stream_status import asked_stream_status
 
 servers = shared_servers
 
@@ -86,14 +86,15 @@ async def test_client_is_told_its_own_tls_and_not_the_proxys(servers: Pair) -> N
         (b"SHOW STATUS LIKE 'Ssl_cipher'", "Ssl_cipher"),
         (b" show local status like 'SSL_VERSION' ; ", "Ssl_version"),
         (b"SHOW STATUS LIKE 'Ssl_version%'", "Ssl_version"),
+        (b"show status like 'compression'", "Compression"),
         (b"SHOW STATUS LIKE 'Ssl_cipher%'", None),
         (b"SHOW GLOBAL STATUS LIKE 'Ssl_version'", None),
         (b"SHOW STATUS LIKE 'Ssl_version'; DROP TABLE t", None),
         (b"SHOW STATUS", None),
     ],
 )
-def test_question_about_tls_is_told_from_others(sql: bytes, variable: str | None) -> None:
-    assert asked_tls_status(sql) == variable
+def test_question_about_the_stream_is_told_from_others(sql: bytes, variable: str | None) -> None:
+    assert asked_stream_status(sql) == variable
 
 
 @pytest.mark.mariadb

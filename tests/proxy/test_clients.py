@@ -318,6 +318,20 @@ async def test_simple_commands_are_answered(servers: Pair) -> None:
         assert client.tracker.error is not None
 
 
+@pytest.mark.parametrize("capabilities", [OLD_CLIENT, MODERN_CLIENT], ids=["old", "modern"])
+async def test_debug_has_the_leader_write_into_its_log(servers: Pair, capabilities: int) -> None:
+    async with cluster(servers) as proxy:
+        async with raw_client(proxy, capabilities) as client:
+            before = servers.primary.error_log.read_text().count("Status information:")
+            (end,) = await client.command(bytes((Command.DEBUG,)))
+            assert end[0] == 0xFE
+            assert b"\x011" in await client.query("SELECT 1")
+            assert servers.primary.error_log.read_text().count("Status information:") == before + 1
+        async with raw_client(proxy, capabilities, user="nopassword", password="") as client:
+            (error,) = await client.command(bytes((Command.DEBUG,)))
+            assert parse_error(error).errno == 1227
+
+
 async def test_pipelined_queries_are_answered_in_order(servers: Pair) -> None:
     async with cluster(servers) as proxy, raw_client(proxy) as client:
         statements = ["SELECT 10", "UPDATE t SET v = 'one' WHERE id = 1", "SELECT 20", "SELECT 30 FOR UPDATE"]

@@ -50,6 +50,7 @@ _SCHEMA_CHANGE = Statement(kind=Kind.SETTINGS, reason="changes the default schem
 _FIELD_LIST = Statement(kind=Kind.READ, reason="describes a table")
 _EITHER = Statement(kind=Kind.SETTINGS, reason="asks for what either server can say")
 _PROCESS_INFO = Statement(kind=Kind.OTHER, reason="shows the leader's sessions")
+_DEBUG = Statement(kind=Kind.OTHER, reason="has the leader's server describe itself in its own log")
 
 
 class Session:
@@ -330,6 +331,8 @@ class Session:
                 await self._on_set_option(payload)
             case Command.PROCESS_INFO:
                 await self._executor.execute(_PROCESS_INFO, TextRequest(payload))
+            case Command.DEBUG:
+                await self._executor.execute(_DEBUG, TextRequest(payload))
             case Command.PROCESS_KILL:
                 await self._killing.kill(int.from_bytes(payload[1:5], "little"), connection=True)
                 await self._answer_ok()

@@ -26,8 +26,8 @@ from wolfscale.proxy.statement import Effect, Kind, Statement
 from wolfscale.proxy.statement_expressions import answer, error_of, has_settings, question
 from wolfscale.proxy.statement_scan import StatementScan
 from wolfscale.proxy.statistics import Statistics
+from wolfscale.proxy.stream_status import asked_stream_status, stream_status
 from wolfscale.proxy.table_engines import with_engine
-from wolfscale.proxy.tls_status import asked_tls_status, tls_status
 from wolfscale.proxy.upload import LongRequest, Upload
 from wolfscale.proxy.written_tables import LOSSLESS
 
@@ -59,7 +59,7 @@ class Texts:
         self._classifier = classifier
         self._backends = backends
         self._statistics = statistics
-        self._tls_status = tls_status(client.stream)
+        self._stream_status = stream_status(client.stream)
 
     async def query(self, payload: bytes) -> None:
         """Run a COM_QUERY and answer it.
@@ -67,9 +67,9 @@ class Texts:
         Raises: see `Executor.execute`.
         """
         sql = payload[1:]
-        asked = asked_tls_status(sql) if self._tls_status else None
-        if asked is not None:
-            await self._answer_rows(("Variable_name", "Value"), [(asked, self._tls_status[asked])])
+        asked = asked_stream_status(sql) if self._stream_status else None
+        if asked is not None and asked in self._stream_status:
+            await self._answer_rows(("Variable_name", "Value"), [(asked, self._stream_status[asked])])
         elif not mentions_own(sql):
             await self._run_query(payload, sql)
         elif not await self._answers_itself(sql):
