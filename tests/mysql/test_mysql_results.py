@@ -117,6 +117,12 @@ def test_ok_round_trips_with_tracking(ok: Ok, told: SessionChanges) -> None:
     assert parsed.session_changes == told
 
 
+@pytest.mark.parametrize("capabilities", [0, TRACK])
+def test_text_of_an_ok_has_a_length(capabilities: int) -> None:
+    ok = Ok(affected_rows=2, info=b"Records: 2")
+    assert build_ok(ok, capabilities) == b"\x00\x02\x00\x02\x00\x00\x00\x0aRecords: 2"
+
+
 @given(oks)
 def test_ok_round_trips_without_tracking(ok: Ok) -> None:
     assert parse_ok(build_ok(ok, 0), 0) == ok

@@ -10,8 +10,9 @@ import pytest
 import sqlalchemy
 import trio
 from proxy_pair import PASSWORD, Pair, cluster, rows, shared_servers
-from raw_client import MODERN_CLIENT, OLD_CLIENT, raw_client
+from raw_client import MODERN_CLIENT, OLD_CLIENT, RawClient, raw_client
 
+from wolfscale.mysql.client import Connection
 from wolfscale.mysql.commands import ChangeUser
 from wolfscale.mysql.constants import Capability, Command
 from wolfscale.mysql.results import parse_error, parse_ok
@@ -330,6 +331,31 @@ async def test_debug_has_the_leader_write_into_its_log(servers: Pair, capabiliti
         async with raw_client(proxy, capabilities, user="nopassword", password="") as client:
             (error,) = await client.command(bytes((Command.DEBUG,)))
             assert parse_error(error).errno == 1227
+
+
+@both_roles
+async def test_ok_packets_are_the_servers_own_to_the_byte(servers: Pair, leads: bool) -> None:
+    statements = (
+        "CREATE TEMPORARY TABLE counted (i INT)",
+        "INSERT INTO counted VALUES (1), (2)",
+        "UPDATE counted SET i = 3",
+        "ALTER TABLE counted ADD j INT",
+        "USE demo",
+        "DO 1",
+    )
+
+    async def answers(connection: Connection) -> list[list[bytes]]:
+        client = RawClient(connection)
+        return [await client.query(sql) for sql in statements]
+
+    for capabilities in (OLD_CLIENT, OLD_CLIENT | Capability.DEPRECATE_EOF, MODERN_CLIENT):
+        direct = await servers.primary.connect(tcp=True, database="demo", capabilities=capabilities)
+        async with (
+            direct,
+            cluster(servers, leads=leads) as proxy,
+            raw_client(proxy, capabilities) as client,
+        ):
+            assert await answers(client.connection) == await answers(direct)
 
 
 async def test_pipelined_queries_are_answered_in_order(servers: Pair) -> None:

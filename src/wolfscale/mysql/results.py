@@ -1,8 +1,9 @@
 """What servers answer: OK, ERR, EOF, column definitions and rows in text, built and parsed.
 
 With CLIENT_DEPRECATE_EOF a result set ends in an OK packet whose first byte is 0xFE, and no EOF follows the
-column definitions. With CLIENT_SESSION_TRACK the info text of an OK packet has a length and may be followed
-by the session's changes; without it the text runs to the packet's end.
+column definitions. The info text of an OK packet has a length, also without CLIENT_SESSION_TRACK, where
+MySQL's manual says that it runs to the packet's end: MariaDB and MySQL write one (net_send_ok), and to PHP's
+mysqlnd an OK packet without one is broken. With CLIENT_SESSION_TRACK the session's changes may follow.
 """
 
 import struct
@@ -65,11 +66,9 @@ def parse_ok(payload: bytes, capabilities: int) -> Ok:
     status = buffer.uint16()
     warnings = buffer.uint16()
     info = session_data = b""
-    if not capabilities & _SESSION_TRACK:
-        info = buffer.rest()
-    elif buffer.remaining:
+    if buffer.remaining:
         info = buffer.lenenc_bytes()
-        if status & _SESSION_STATE_CHANGED and buffer.remaining:
+        if capabilities & _SESSION_TRACK and status & _SESSION_STATE_CHANGED and buffer.remaining:
             session_data = buffer.lenenc_bytes()
     return Ok(
         affected_rows=affected_rows,
@@ -87,8 +86,7 @@ def build_ok(ok: Ok, capabilities: int) -> bytes:
 
     For a peer without CLIENT_SESSION_TRACK the changes and SERVER_SESSION_STATE_CHANGED are left out.
     """
-    tracks = capabilities & _SESSION_TRACK
-    session_data = ok.session_data if tracks else b""
+    session_data = ok.session_data if capabilities & _SESSION_TRACK else b""
     status = ok.status & ~_SESSION_STATE_CHANGED
     if session_data:
         status |= _SESSION_STATE_CHANGED
@@ -98,9 +96,7 @@ def build_ok(ok: Ok, capabilities: int) -> bytes:
         lenenc_int(ok.last_insert_id),
         _STATUS_WARNINGS.pack(status, ok.warnings),
     ]
-    if not tracks:
-        parts.append(ok.info)
-    elif ok.info or session_data:
+    if ok.info or session_data:
         parts.append(lenenc_bytes(ok.info))
         if session_data:
             parts.append(lenenc_bytes(session_data))
