@@ -78,6 +78,10 @@ REFUSED_VARIABLES: dict[str, str] = {
     "BINLOG_ROW_IMAGE": "the log must hold full rows",
     "SERVER_ID": _OWN_GTID,
     "PSEUDO_SLAVE_MODE": _OWN_LOG,
+    "INNODB_COMPRESSION_DEFAULT": "the other servers would make tables without it; name PAGE_COMPRESSED=1",
+    "INNODB_DEFAULT_ENCRYPTION_KEY_ID": (
+        "the other servers would make tables without it; name ENCRYPTION_KEY_ID in CREATE TABLE"
+    ),
     "ENFORCE_STORAGE_ENGINE": "the other servers would make tables in the engine that the statement names",
     "READ_ONLY": "which server takes writes is decided by the cluster's election",
     "SUPER_READ_ONLY": "which server takes writes is decided by the cluster's election",
