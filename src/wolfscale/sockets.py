@@ -8,6 +8,7 @@ trio's own streams do not give their socket away. The socket may be a plain one,
 import contextlib
 import socket
 import ssl
+import struct
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -20,6 +21,8 @@ NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 QUEUE_RETRY_SECONDS = 0.002
 """Between two attempts to connect to a unix socket whose queue is full."""
 
+_RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER: on, for no second."""
 _TURNS = 16
 """Operations that need not wait before the other tasks get their turn."""
 
@@ -126,6 +129,11 @@ class NonblockingStream(trio.abc.Stream):
         """Close; tasks that wait for the socket get `trio.ClosedResourceError`."""
         self.close()
         await trio.lowlevel.checkpoint()
+
+    def reset_on_close(self) -> None:
+        """Have the peer told by a reset when this is closed: what it sends afterwards fails at once."""
+        with contextlib.suppress(OSError):
+            self.plain_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
     def close(self) -> None:
         """Close at once."""

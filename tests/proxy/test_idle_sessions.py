@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pymysql
 import pytest
-from proxy_pair import Pair, cluster, rows, shared_servers
+from proxy_pair import PASSWORD, Pair, cluster, rows, shared_servers
 
 from wolfscale.proxy.idle_sessions import STEP_SECONDS, IdleSessions
 
@@ -72,10 +72,11 @@ def test_session_that_is_forgotten_is_not_ended() -> None:
 
 
 def _wait_for_the_end(connection: pymysql.Connection) -> None:
-    """Wait until the other side has closed, without asking it anything."""
+    """Wait until the other side has closed, without asking it anything; MariaDB resets such a connection."""
     sock = connection._sock  # type: ignore[attr-defined]
     sock.settimeout(LIMIT_SECONDS)
-    assert sock.recv(1) == b""
+    with pytest.raises(ConnectionResetError):
+        sock.recv(1)
 
 
 @pytest.mark.mariadb
@@ -105,6 +106,13 @@ async def test_session_that_was_idle_for_wait_timeout_ends(servers: Pair, before
                 assert rows(connection, "SELECT COUNT(*) FROM t WHERE v = 'idle'") == [(0,)]
 
         await proxy.run(client)
+
+
+@pytest.mark.mariadb
+async def test_server_itself_resets_an_idle_connection(servers: Pair) -> None:
+    with servers.primary.pymysql(user="app", password=PASSWORD, tcp=True) as connection:
+        rows(connection, "SET wait_timeout = 1")
+        _wait_for_the_end(connection)
 
 
 @pytest.mark.mariadb

@@ -16,6 +16,7 @@ from wolfscale.proxy.activity import Activity
 from wolfscale.proxy.backend import Backends
 from wolfscale.proxy.change_user import relay_change_user
 from wolfscale.proxy.classify import Classifier
+from wolfscale.proxy.client_compression import CompressedStream
 from wolfscale.proxy.connections import Bounds, Connections
 from wolfscale.proxy.dialogue import LogInRefused
 from wolfscale.proxy.engine import Arrival, Engine, Lane
@@ -214,7 +215,14 @@ class Session:
         return (time.monotonic() if busy else self._activity.since) + self._wait_timeout
 
     def end_idle(self) -> None:
-        """End the session without a word, as MariaDB does after `wait_timeout`."""
+        """End the session without a word, as MariaDB does after `wait_timeout`: by a reset.
+
+        So the client's next command cannot be sent (2006); it does not wait for an answer to it (2013).
+        """
+        stream = self._client.stream
+        stream = stream.inner if isinstance(stream, CompressedStream) else stream
+        if isinstance(stream, NonblockingStream):
+            stream.reset_on_close()
         self.interruption.scope.cancel()
 
     @property
