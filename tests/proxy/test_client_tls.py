@@ -87,6 +87,8 @@ async def test_client_is_told_its_own_tls_and_not_the_proxys(servers: Pair) -> N
         (b" show local status like 'SSL_VERSION' ; ", "Ssl_version"),
         (b"SHOW STATUS LIKE 'Ssl_version%'", "Ssl_version"),
         (b"show status like 'compression'", "Compression"),
+        (b'SHOW STATUS LIKE "Ssl_cipher"', "Ssl_cipher"),
+        (b"SHOW STATUS LIKE \"Ssl_cipher'", None),
         (b"SHOW STATUS LIKE 'Ssl_cipher%'", None),
         (b"SHOW GLOBAL STATUS LIKE 'Ssl_version'", None),
         (b"SHOW STATUS LIKE 'Ssl_version'; DROP TABLE t", None),

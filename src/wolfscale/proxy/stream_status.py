@@ -14,7 +14,8 @@ from wolfscale.sockets import NonblockingStream, TlsSocket
 
 _LONGEST_BYTES = 64
 _QUESTION = re.compile(
-    rb"\s*SHOW\s+(?:(?:SESSION|LOCAL)\s+)?STATUS\s+LIKE\s+'(Ssl_version%?|Ssl_cipher|Compression)'\s*;?\s*",
+    rb"\s*SHOW\s+(?:(?:SESSION|LOCAL)\s+)?STATUS\s+LIKE\s+"
+    rb"(?P<quote>['\"])(?P<name>Ssl_version%?|Ssl_cipher|Compression)(?P=quote)\s*;?\s*",
     re.IGNORECASE,
 )
 
@@ -32,6 +33,9 @@ def stream_status(stream: trio.abc.Stream) -> dict[str, str]:
 
 
 def asked_stream_status(sql: bytes) -> str | None:
-    """The variable that a text asks for; None when it asks something else."""
+    """The variable that a text asks for; None when it asks something else.
+
+    Double quotes are taken for a literal's, whatever the session's `sql_mode`.
+    """
     found = _QUESTION.fullmatch(sql) if len(sql) <= _LONGEST_BYTES else None
-    return None if found is None else found[1].rstrip(b"%").capitalize().decode("ascii")
+    return None if found is None else found["name"].rstrip(b"%").capitalize().decode("ascii")
