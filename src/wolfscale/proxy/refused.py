@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from wolfscale.proxy.errors import RefusedStatement
+from wolfscale.proxy.filled_columns import fills_differently
 from wolfscale.proxy.global_variables import NESTED, why_not_global
 from wolfscale.proxy.lexer import LexerMode, Token, TokenKind, tokenize
 from wolfscale.proxy.settings import Assignment, Scope, parse_assignments, split_list
@@ -47,6 +48,11 @@ NESTED_KILL = Refusal(
 _NODE_ACCOUNT = Refusal("that account belongs to the node itself; it is changed in the node's configuration")
 _PLUGIN = Refusal("plugins do not replicate; load them in the configuration of every node's MariaDB")
 NESTED_GLOBAL = Refusal(NESTED, ER_NOT_SUPPORTED_YET)
+_FILLED = Refusal(
+    "each server would fill the new column with values of its own; add it without this DEFAULT, UPDATE the "
+    "rows, then ALTER TABLE ... ALTER COLUMN ... SET DEFAULT",
+    ER_NOT_SUPPORTED_YET,
+)
 
 REFUSED_STATEMENTS: tuple[tuple[tuple[str, ...], Refusal], ...] = (
     (("CHANGE", "MASTER"), _REPLICATION),
@@ -78,6 +84,7 @@ REFUSED_VARIABLES: dict[str, str] = {
     "BINLOG_ROW_IMAGE": "the log must hold full rows",
     "SERVER_ID": _OWN_GTID,
     "PSEUDO_SLAVE_MODE": _OWN_LOG,
+    "OLD_MODE": "the other servers would go on with another meaning of `utf8` and the like",
     "INNODB_COMPRESSION_DEFAULT": "the other servers would make tables without it; name PAGE_COMPRESSED=1",
     "INNODB_DEFAULT_ENCRYPTION_KEY_ID": (
         "the other servers would make tables without it; name ENCRYPTION_KEY_ID in CREATE TABLE"
@@ -171,6 +178,8 @@ def refusal_of(tokens: Sequence[Token], node_account: str = "", *, nested: bool 
         return NESTED_KILL
     if starts_with(tokens, ("SET",)):
         return _set_refusal(tokens[1:], node_account, nested=nested)
+    if fills_differently(tokens):
+        return _FILLED
     if starts_with(tokens, ("PREPARE",)) or starts_with(tokens, ("EXECUTE", "IMMEDIATE")):
         return _literal_refusal(tokens, node_account)
     if node_account and any(starts_with(tokens, head) for head in _ACCOUNT_HEADS):

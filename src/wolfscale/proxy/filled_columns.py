@@ -1,0 +1,70 @@
+"""ALTER TABLE ... ADD a column whose default is another value on each server (pure).
+
+MariaDB logs ALTER TABLE as a statement, also where rows are logged otherwise. So each server fills the new
+column itself, with its own UUIDs, and nothing reports the difference (tried with 10.11).
+"""
+
+from collections.abc import Iterator, Sequence
+
+from wolfscale.proxy.lexer import Token, TokenKind
+
+_FUNCTIONS = frozenset(
+    {
+        *(
+            "UUID",
+            "UUID_SHORT",
+            "SYS_GUID",
+            "RAND",
+            "RANDOM_BYTES",
+            "ENCRYPT",
+            "SYSDATE",
+            "BENCHMARK",
+            "SLEEP",
+        ),
+        *("NEXTVAL", "LASTVAL", "SETVAL", "LAST_INSERT_ID", "FOUND_ROWS", "ROW_COUNT", "CONNECTION_ID"),
+        *("USER", "SESSION_USER", "SYSTEM_USER", "CURRENT_USER", "CURRENT_ROLE", "VERSION", "LOAD_FILE"),
+        *("GET_LOCK", "RELEASE_LOCK", "RELEASE_ALL_LOCKS", "IS_FREE_LOCK", "IS_USED_LOCK"),
+        # Without a second argument it takes the session's default_week_format, which is not logged.
+        "WEEK",
+    }
+)
+_WITHOUT_PARENTHESES = frozenset({"CURRENT_USER", "CURRENT_ROLE"})
+
+
+def fills_differently(tokens: Sequence[Token]) -> bool:
+    """Whether a statement adds a column with such a default."""
+    head = [token.word for token in tokens[:5]]
+    if head[:1] != ["ALTER"] or "TABLE" not in head:
+        return False
+    for item in _items(tokens):
+        words = [token.word for token in item]
+        if "ADD" not in words or "DEFAULT" not in words:
+            continue
+        if any(_is_own(item, number) for number in range(words.index("DEFAULT") + 1, len(item))):
+            return True
+    return False
+
+
+def _items(tokens: Sequence[Token]) -> Iterator[Sequence[Token]]:
+    """What stands between the commas, those in parentheses aside."""
+    depth = first = 0
+    for number, token in enumerate(tokens):
+        depth += (token.word == "(") - (token.word == ")")
+        if token.word == "," and not depth:
+            yield tokens[first:number]
+            first = number + 1
+    yield tokens[first:]
+
+
+def _is_own(tokens: Sequence[Token], number: int) -> bool:
+    """Whether a word there means what only one server knows."""
+    token = tokens[number]
+    following = tokens[number + 1].word if number + 1 < len(tokens) else ""
+    if token.kind is TokenKind.SYMBOL:
+        return token.word in ("@", "@@")
+    if token.word in _WITHOUT_PARENTHESES or (token.word in _FUNCTIONS and following == "("):
+        return True
+    # NEXT VALUE FOR s, PREVIOUS VALUE FOR s, and Oracle's s.nextval.
+    if token.word == "VALUE" and following == "FOR":
+        return True
+    return token.word in ("NEXTVAL", "CURRVAL") and tokens[number - 1].word == "."

@@ -1,0 +1,99 @@
+"""New columns whose default is another value on each server."""
+
+import pymysql
+import pytest
+from proxy_pair import Pair, cluster, rows, shared_servers
+
+from wolfscale.proxy.filled_columns import fills_differently
+from wolfscale.proxy.lexer import LexerMode, tokenize
+
+servers = shared_servers
+
+DEFAULTS = (
+    "UUID()",
+    "(UUID_SHORT())",
+    "(1 + RAND())",
+    "SYSDATE()",
+    "(NEXTVAL(s))",
+    "(NEXT VALUE FOR s)",
+    "(USER())",
+    "CURRENT_USER",
+    "(CONNECTION_ID())",
+    "(@mine)",
+    "(CONCAT(@@server_id))",
+    "(WEEK(NOW()))",
+)
+
+
+@pytest.mark.parametrize("default", DEFAULTS)
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE t ADD a INT DEFAULT {}",
+        "ALTER ONLINE TABLE d.`t` DROP x, ADD COLUMN IF NOT EXISTS a INT NOT NULL DEFAULT {} COMMENT 'c'",
+        "ALTER TABLE t ADD (a INT, b INT DEFAULT {})",
+    ],
+)
+def test_what_differs_is_found(statement: str, default: str) -> None:
+    assert fills_differently(tokenize(statement.format(default), LexerMode()).tokens)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "ALTER TABLE t ADD a DATE DEFAULT NOW(), ADD b INT DEFAULT 'UUID()' COMMENT 'DEFAULT RAND()'",
+        "ALTER TABLE t ADD `uuid` INT DEFAULT 5, ADD rand INT",
+        "ALTER TABLE t ADD a INT DEFAULT 5, ALTER b SET DEFAULT UUID()",
+        "ALTER TABLE t ALTER COLUMN a SET DEFAULT (UUID())",
+        "ALTER TABLE t MODIFY a INT DEFAULT (RAND())",
+        "ALTER VIEW v AS SELECT RAND()",
+        "CREATE TABLE t (a INT DEFAULT (RAND()))",
+        "INSERT INTO t VALUES (UUID())",
+    ],
+)
+def test_what_is_the_same_everywhere_passes(sql: str) -> None:
+    assert not fills_differently(tokenize(sql, LexerMode()).tokens)
+
+
+@pytest.mark.mariadb
+def test_fact_each_server_fills_a_new_column_itself(servers: Pair) -> None:
+    servers.primary.execute(
+        "CREATE OR REPLACE TABLE demo.filled (i INT)",
+        "INSERT INTO demo.filled VALUES (1)",
+        "ALTER TABLE demo.filled ADD u VARCHAR(36) DEFAULT UUID()",
+    )
+    servers.catch_up()
+    values = {server.execute("SELECT u FROM demo.filled") for server in (servers.primary, servers.replica)}
+    assert len(values) == 2
+    servers.primary.execute("DROP TABLE demo.filled")
+
+
+@pytest.mark.mariadb
+async def test_the_way_that_the_error_names_gives_the_same_values(servers: Pair) -> None:
+    async with cluster(servers) as proxy:
+
+        def client() -> None:
+            with proxy.connect() as connection:
+                rows(connection, "CREATE OR REPLACE TABLE filled (i INT)")
+                rows(connection, "INSERT INTO filled VALUES (1), (2)")
+                for sql in (
+                    "ALTER TABLE filled ADD u VARCHAR(36) DEFAULT UUID()",
+                    "EXECUTE IMMEDIATE 'ALTER TABLE filled ADD u VARCHAR(36) DEFAULT UUID()'",
+                    "CREATE PROCEDURE fills() ALTER TABLE filled ADD u VARCHAR(36) DEFAULT UUID()",
+                ):
+                    with pytest.raises(pymysql.err.MySQLError) as refused:
+                        rows(connection, sql)
+                    assert refused.value.args[0] == 1235
+                rows(connection, "ALTER TABLE filled ADD u VARCHAR(36)")
+                rows(connection, "UPDATE filled SET u = UUID()")
+                rows(connection, "ALTER TABLE filled ALTER COLUMN u SET DEFAULT UUID()")
+                rows(connection, "INSERT INTO filled (i) VALUES (3)")
+            servers.catch_up()
+            values = [
+                server.execute("SELECT i, u FROM demo.filled ORDER BY i")
+                for server in (servers.primary, servers.replica)
+            ]
+            assert values[0] == values[1]
+            assert len({u for _, u in values[0]}) == 3
+
+        await proxy.run(client)
