@@ -103,14 +103,14 @@ class Member:
         )
 
     async def _before_not_plain(self, gtid: Gtid, index: int) -> None:
-        await self.lifecycle.before_not_plain(gtid, index)
+        await self.lifecycle.served_groups.before_not_plain(gtid, index)
         if self.after_mark is not None:
             await self.after_mark(self)
 
     async def _after_not_plain(self, gtid: Gtid, index: int) -> None:
         if self.before_settling is not None:
             await self.before_settling(self)
-        await self.lifecycle.after_not_plain(gtid, index)
+        await self.lifecycle.served_groups.after_not_plain(gtid, index)
 
     # Its life
 

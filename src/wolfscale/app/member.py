@@ -150,10 +150,10 @@ def _database_parts(
     login = Account(user=FEED_USER, password=secrets.token_hex(16))
 
     async def before_not_plain(gtid: Gtid, index: int) -> None:
-        await lifecycle.before_not_plain(gtid, index)
+        await lifecycle.served_groups.before_not_plain(gtid, index)
 
     async def after_not_plain(gtid: Gtid, index: int) -> None:
-        await lifecycle.after_not_plain(gtid, index)
+        await lifecycle.served_groups.after_not_plain(gtid, index)
 
     feed = Feed(
         node.log,

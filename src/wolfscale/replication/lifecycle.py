@@ -19,18 +19,17 @@ from wolfscale.mysql.errors import ConnectionLost, ServerError
 from wolfscale.replication.application import Application
 from wolfscale.replication.applied import AppliedTracker
 from wolfscale.replication.choice import donor, successor
-from wolfscale.replication.clone import CloneState, receive_clone
+from wolfscale.replication.cloning import Cloning
 from wolfscale.replication.cluster import Cluster
 from wolfscale.replication.database import Database
 from wolfscale.replication.decision import CloneNeeded, CloneReason, LogBehind, Position, decide
-from wolfscale.replication.errors import WritebackLost
 from wolfscale.replication.evidence import CommittedLog
+from wolfscale.replication.failures import Failure
 from wolfscale.replication.feed import Feed
-from wolfscale.replication.filesystem import describe_fault
 from wolfscale.replication.global_settings import GlobalSettings
 from wolfscale.replication.intents import IntentMarks
-from wolfscale.replication.last_resort import Judgement, best_placed, judge, replay_tolerantly
-from wolfscale.replication.notice import CloneProgress, Doubt, MemberNotice
+from wolfscale.replication.last_resort import Judgement, best_placed, replay_tolerantly
+from wolfscale.replication.notice import MemberNotice
 from wolfscale.replication.open_intents import OpenIntents
 from wolfscale.replication.positions import CommittedSequence, newest_group
 from wolfscale.replication.primary_role import PrimaryRole
@@ -42,13 +41,11 @@ from wolfscale.replication.recovery import (
     settle_recovery,
     stop_in_order,
 )
-from wolfscale.replication.replica import ReplicaBroken
 from wolfscale.replication.replica_role import ReplicaRole, watch_process
 from wolfscale.replication.roles import DatabaseState, Situation, Step, next_step
+from wolfscale.replication.served_groups import ServedGroups
 from wolfscale.replication.server import Account
-from wolfscale.replication.server_errors import ServerStartFailed
 from wolfscale.replication.settings import RESERVED_SERVER_ID
-from wolfscale.replication.settle import Settler
 from wolfscale.replication.statistics import LifecycleStatistics
 from wolfscale.replication.surroundings import Surroundings
 
@@ -63,7 +60,6 @@ STARTS_BEFORE_CLONE = 3
 HAND_OVER_SECONDS = 5.0
 STEP_DOWN_SECONDS = 15.0
 QUORUM_ANSWER_SECONDS = 2.0
-PATIENCE_SECONDS = 10.0
 
 
 _SERVING = frozenset({DatabaseState.REPLICA, DatabaseState.PRIMARY})
@@ -118,11 +114,11 @@ class Lifecycle:
         )
         self.count_uploads: Callable[[], Awaitable[int]] = no_uploads
         """How many long commands proxies are passing on to this primary; a planned demotion lets them end."""
+        self.served_groups = ServedGroups(database.data_directory)
+        """What the feed has to wait for."""
         self._founds = founds
         self._committed = CommittedSequence(cluster.log)
-        self._clone: CloneProgress | None = None
-        self._clone_needed: CloneNeeded | None = None
-        self._doubted_since = 0.0
+        self._cloning = Cloning(self._around)
         self._failed_starts = 0
         self._failed_at = -REPEATED_FAILURE_SECONDS
         self._repetition = logs.Repetition()
@@ -131,7 +127,6 @@ class Lifecycle:
         self._stepping_down = False
         self._heir: str | None = None
         self._kept_leadership_term = 0
-        self._settler: Settler | None = None
         self._tracker: AppliedTracker | None = None
 
     # What others see
@@ -157,8 +152,8 @@ class Lifecycle:
         """GTID sequence that this MariaDB has applied; a primary has what was committed."""
         if self.state is DatabaseState.PRIMARY:
             return self.committed_sequence
-        if self._clone_needed is not None:
-            return self._clone_needed.position.sequence if self._clone_needed.position else 0
+        if self._cloning.needed is not None:
+            return self._cloning.sequence
         return self._tracker.applied_sequence if self._tracker else 0
 
     @property
@@ -180,18 +175,11 @@ class Lifecycle:
             committed_sequence=self.committed_sequence,
             settled_index=self._records.current.settled.index,
             reason=self.reason,
-            doubt=self._doubt,
-            clone=self._clone,
+            doubt=self._cloning.doubt,
+            clone=self._cloning.progress,
             server_version=self._database.version,
             process_id=process_id,
         )
-
-    @property
-    def _doubt(self) -> Doubt:
-        needed, record = self._clone_needed, self._records.current
-        if needed is None or needed.reason is not CloneReason.UNSETTLED:
-            return Doubt.HOPELESS
-        return Doubt.NAMED if record.tenure is None and not record.intent else Doubt.UNNAMED
 
     # What others ask for
 
@@ -219,41 +207,6 @@ class Lifecycle:
     async def is_applying_blocked(self) -> bool:
         """Whether a session's lock keeps the server from applying; see `Database.is_applying_blocked`."""
         return await self._database.is_applying_blocked()
-
-    async def before_not_plain(self, gtid: Gtid, index: int) -> None:
-        """The feed's word that it is about to serve a group that is no plain transaction.
-
-        While the mark cannot be written, because the disk is full, the group is not served.
-        """
-        await self._until_written(lambda settler: settler.before_not_plain(gtid, index))
-
-    async def after_not_plain(self, gtid: Gtid, index: int) -> None:
-        """The feed's word that it has served it: returns when the group is applied and settled."""
-        try:
-            await self._until_written(lambda settler: settler.after_not_plain(gtid, index))
-        except (ServerError, ConnectionLost, WritebackLost):
-            # The server is gone, or about to be, and with it the connection that was served; nothing may
-            # follow on it. What the disk lost, the settler's own next round finds too.
-            await trio.sleep_forever()
-
-    async def _until_written(self, write: Callable[[Settler], Awaitable[None]]) -> None:
-        reported = False
-        while True:
-            try:
-                await write(await self._present_settler())
-                return
-            except OSError as error:
-                if not reported:
-                    reason = describe_fault(error, self._database.data_directory)
-                    log.warning("replication waits for the disk", reason=reason)
-                    reported = True
-            await trio.sleep(RETRY_SECONDS)
-
-    async def _present_settler(self) -> Settler:
-        await self.changes.wait_until(lambda: self._settler is not None)
-        settler = self._settler
-        assert settler is not None
-        return settler
 
     async def stop(self) -> None:
         """End the database in good order; `run` must have been cancelled before.
@@ -332,28 +285,20 @@ class Lifecycle:
 
     async def _on_failure(self, step: Step, group: BaseExceptionGroup[BaseException]) -> None:
         """Start over from a killed server, and from a clone where the data turned out to differ."""
-        errors = _leaves(group)
-        directory = self._database.data_directory
-        reason = "; ".join(
-            dict.fromkeys(
-                describe_fault(error, directory) if isinstance(error, OSError) else str(error)
-                for error in errors
-            )
-        )
+        failure = Failure.of(group, self._database.data_directory)
+        reason = failure.reason
         if times := self._repetition.times((step, reason)):
             log.warning("MariaDB starts over after a failure", step=step.value, reason=reason, times=times)
         self.statistics.failures += 1
         self.statistics.clones_failed += step is Step.CLONE
         await self._fence(reason)
-        lost = next((error for error in errors if isinstance(error, WritebackLost)), None)
-        if lost is not None:
+        if failure.writeback_lost is not None:
             # Recovery asks for a clone then. What cannot be written now is written with the next change.
             with contextlib.suppress(OSError):
-                await self._records.update(intent=str(lost))
-        broken = next((error for error in errors if isinstance(error, ReplicaBroken)), None)
-        if broken is not None:
-            self._needs_clone(CloneNeeded(reason=CloneReason.DIVERGED, detail=str(broken)))
-        if any(isinstance(error, ServerStartFailed) for error in errors):
+                await self._records.update(intent=str(failure.writeback_lost))
+        if failure.replica_broken is not None:
+            self._needs_clone(CloneNeeded(reason=CloneReason.DIVERGED, detail=str(failure.replica_broken)))
+        if failure.start_failed:
             self._failed_starts += 1
             if self._failed_starts >= STARTS_BEFORE_CLONE and donor(self._cluster.peers()) is not None:
                 self._failed_starts = 0
@@ -423,13 +368,14 @@ class Lifecycle:
     async def _as_replica(self, *, watch: bool = True) -> AsyncIterator[AppliedTracker]:
         """Keep a replica's tasks running."""
         role = ReplicaRole(self._around, self._committed)
-        self._settler, self._tracker = role.settler, role.tracker
+        self._tracker = role.tracker
+        self.served_groups.settle_by(role.settler)
         self.changes.notify()
         try:
             async with role.running(self.applied_changes, watch=watch):
                 yield role.tracker
         finally:
-            self._settler = None
+            self.served_groups.settle_by(None)
 
     async def _lead(self) -> None:
         """Be the primary of the current term until it ends, a fault, or a planned hand-over."""
@@ -446,7 +392,7 @@ class Lifecycle:
                 role = PrimaryRole(self._around, term)
                 await role.promote(nursery)
                 await self.settings.apply()
-                self._settler = role.settler
+                self.served_groups.settle_by(role.settler)
                 self._writable_term = term
                 self._become(DatabaseState.PRIMARY)
                 seconds = round(trio.current_time() - started, 3)
@@ -463,7 +409,7 @@ class Lifecycle:
                 nursery.cancel_scope.cancel()
         finally:
             self._writable_term = 0
-            self._settler = None
+            self.served_groups.settle_by(None)
             self.open_intents.forget_all()
             self.changes.notify()
         if drained is not None:
@@ -530,43 +476,19 @@ class Lifecycle:
         if giver is None:
             await self._do_without_donor()
             return
-        needed = self._clone_needed
-        progress = CloneState()
-        log.info("cloning", donor=giver.name, reason=str(needed))
-        started = trio.current_time()
-        self._become(DatabaseState.CLONING, str(needed) if needed else "")
+        self._become(DatabaseState.CLONING, str(self._cloning.needed or ""))
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._show_progress, giver.name, progress)
-                stream = await self._cluster.open_clone(giver)
-                await receive_clone(self._database, self._records, stream, progress)
-                nursery.cancel_scope.cancel()
+            await self._cloning.copy(giver)
         finally:
-            self._clone = None
             if self.state is DatabaseState.CLONING:
                 self._become(DatabaseState.CLONE_NEEDED, self.reason)
-        seconds = round(trio.current_time() - started, 3)
-        self.statistics.clones += 1
-        self.statistics.clone_bytes += progress.received_bytes
-        self.statistics.clone_seconds += seconds
-        log.info("cloned", donor=giver.name, bytes=progress.received_bytes, seconds=seconds)
-        self._clone_needed = None
+        self._cloning.end()
         self._become(DatabaseState.STOPPED)
 
     async def _do_without_donor(self) -> None:
         """Wait for somebody to clone from, or find that nobody's data is any better; see `last_resort`."""
-        needed, cluster = self._clone_needed, self._cluster
-        verdict = Judgement.WAIT
-        # Before its own first entry is committed a leader does not know all that may be half done.
-        if cluster.is_leader and cluster.term_start_committed and needed is not None:
-            verdict = judge(
-                self._doubt,
-                self.applied_sequence,
-                cluster.peers(),
-                cluster.votes_elsewhere,
-                patient=trio.current_time() < self._doubted_since + PATIENCE_SECONDS,
-            )
-        match verdict:
+        needed, cluster = self._cloning.needed, self._cluster
+        match self._cloning.judgement():
             case Judgement.WAIT:
                 await self._pause(RETRY_SECONDS)
             case Judgement.YIELD:
@@ -588,26 +510,13 @@ class Lifecycle:
         async with self._as_replica(watch=False):
             await replay_tolerantly(self._database, self._cluster.log, until)
         await self.settings.apply()
-        self._clone_needed = None
+        self._cloning.end()
         self._become(DatabaseState.REPLICA)
-
-    async def _show_progress(self, donor: str, progress: CloneState) -> None:
-        while True:
-            self._clone = CloneProgress(
-                donor=donor, phase=progress.phase.value, received_bytes=progress.received_bytes
-            )
-            await trio.sleep(PUBLISH_SECONDS / 2)
 
     # Small things
 
     def _needs_clone(self, needed: CloneNeeded) -> None:
-        self._clone_needed = needed
-        self._doubted_since = trio.current_time()
-        if needed.reason is CloneReason.NO_DATA:
-            log.info("this MariaDB's data must be cloned", reason=str(needed))
-        else:
-            # What was there is lost, or of no use: worth a look at what happened to it.
-            log.warning("this MariaDB's data must be cloned", reason=str(needed))
+        self._cloning.need(needed)
         self._become(DatabaseState.CLONE_NEEDED, str(needed))
 
     def _become(self, state: DatabaseState, reason: str = "") -> None:
@@ -647,10 +556,3 @@ class Lifecycle:
         while True:
             self._cluster.publish(self.notice())
             await trio.sleep(PUBLISH_SECONDS)
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    leaves: list[BaseException] = []
-    for error in group.exceptions:
-        leaves += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return leaves
