@@ -38,7 +38,7 @@ _BULK_HEAD_BYTES = 7
 
 _PREPARING = {
     kind: Statement(kind=kind, reason="prepares a statement")
-    for kind in (Kind.READ, Kind.SETTINGS, Kind.OTHER)
+    for kind in (Kind.READ, Kind.SETTINGS, Kind.OTHER, Kind.DIAGNOSTICS)
 }
 _FETCHING = Statement(kind=Kind.OTHER, reason="fetches from a cursor")
 
