@@ -72,6 +72,7 @@ async def test_unknown_and_closed_statements_are_errors(servers: Pair) -> None:
         await client.send(struct.pack("<BI", Command.STMT_CLOSE, statement))
         (answer,) = await client.execute(statement)
         assert parse_error(answer).errno == 1243
+        assert parse_error(answer).message.endswith("given to mysqld_stmt_execute")
         (answer,) = await client.command(struct.pack("<BI", Command.STMT_RESET, 99))
         assert parse_error(answer).errno == 1243
 

@@ -161,6 +161,13 @@ def test_rewriter_gives_what_a_server_would_have_sent(
     assert given_back == expected
 
 
+def test_rows_that_are_fetched_are_no_ok_packets() -> None:
+    row = packet(b"\x00\x00\x01\x00\x00\x40\x02pu", 1)
+    end = packet(build_ok(Ok(header=0xFE), _OLD | Capability.DEPRECATE_EOF), 2)
+    rewriter = Rewriter(_TRACKING | Capability.DEPRECATE_EOF, _OLD | Capability.DEPRECATE_EOF, fetches=True)
+    assert rewriter.feed(row + end) == row + end
+
+
 @given(st.text(max_size=30))
 def test_quoted_text_is_one_token_with_its_value(text: str) -> None:
     quoted = "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"

@@ -343,7 +343,12 @@ class Executor:
         tracker.begin(command, opens_cursor=with_cursor)
         rewriter = None
         if self._rewrites and (self._deprecates_eof or not statement.one_result) and command in _RESULTS:
-            rewriter = Rewriter(connection.capabilities, self._client_capabilities, opens_cursor=with_cursor)
+            rewriter = Rewriter(
+                connection.capabilities,
+                self._client_capabilities,
+                opens_cursor=with_cursor,
+                fetches=command == Command.STMT_FETCH,
+            )
         try:
             data, sent = await relay_response(connection, self._client, rewriter, whole=request.whole)
         except ConnectionLost as error:

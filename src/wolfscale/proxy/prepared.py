@@ -335,7 +335,7 @@ class PreparedStatements:
             payload: the command.
             upload: what follows that; None: nothing.
         """
-        prepared = self._find(payload, "EXECUTE")
+        prepared = self._find(payload, "mysqld_stmt_execute")
         bulk = payload[0] == Command.STMT_BULK_EXECUTE
         if not bulk and len(payload) < _EXECUTE_HEAD_BYTES:
             raise RemoteProtocolError("an execution that is cut short")
@@ -395,7 +395,7 @@ class PreparedStatements:
 
     async def fetch(self, payload: bytes) -> None:
         """COM_STMT_FETCH."""
-        prepared = self._find(payload, "FETCH")
+        prepared = self._find(payload, "mysqld_stmt_fetch")
         cursor = prepared.cursor
         if cursor is None or cursor is not self._executor.connections.writer or cursor.closed:
             raise ProxyError(
@@ -469,7 +469,7 @@ class PreparedStatements:
         Raises:
             ServerError: a server's error.
         """
-        prepared = self._find(payload, "RESET")
+        prepared = self._find(payload, "mysqld_stmt_reset")
         prepared.long_data = None
         prepared.failure = prepared.cursor = None
         connections = self._executor.connections

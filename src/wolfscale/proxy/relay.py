@@ -43,13 +43,21 @@ class Rewriter:
         "_state",
     )
 
-    def __init__(self, capabilities: int, client_capabilities: int, *, opens_cursor: bool = False) -> None:
+    def __init__(
+        self,
+        capabilities: int,
+        client_capabilities: int,
+        *,
+        opens_cursor: bool = False,
+        fetches: bool = False,
+    ) -> None:
         """Begin a response.
 
         Args:
             capabilities: those of the connection to the server.
             client_capabilities: the client's.
             opens_cursor: it is that to an execution that asks for a cursor.
+            fetches: it is that to COM_STMT_FETCH, which begins with rows.
         """
         self._capabilities = capabilities
         self._opens_cursor = opens_cursor
@@ -57,7 +65,7 @@ class Rewriter:
         self._deprecates_eof = bool(capabilities & Capability.DEPRECATE_EOF)
         self._rest = b""
         self._continued = False
-        self._state = "first"
+        self._state = "rows" if fetches else "first"
         self._definitions = 0
 
     def feed(self, data: bytes | bytearray) -> bytes:
