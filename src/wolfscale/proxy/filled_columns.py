@@ -1,7 +1,9 @@
-"""ALTER TABLE ... ADD a column whose default is another value on each server (pure).
+"""ALTER TABLE ... ADD what is filled with other values on each server (pure).
 
 MariaDB logs ALTER TABLE as a statement, also where rows are logged otherwise. So each server fills the new
-column itself, with its own UUIDs, and nothing reports the difference (tried with 10.11).
+column itself, with its own UUIDs, and nothing reports the difference. Nor where it numbers the rows
+(AUTO_INCREMENT), or keeps one of several (IGNORE): InnoDB goes through a table without a key in the order in
+which its rows were inserted there, and replicas insert in the order of the commits (tried with 10.11).
 """
 
 from collections.abc import Iterator, Sequence
@@ -43,6 +45,19 @@ def fills_differently(tokens: Sequence[Token]) -> bool:
         if any(_is_own(item, number) for number in range(words.index("DEFAULT") + 1, len(item))):
             return True
     return False
+
+
+def depends_on_order(tokens: Sequence[Token]) -> bool:
+    """Whether an ALTER TABLE numbers the rows, or keeps some of them, as they come.
+
+    Args:
+        tokens: of that statement alone.
+    """
+    words = [token.word for token in tokens]
+    if "ADD" not in words:
+        return False
+    added = set(words[words.index("ADD") :])
+    return "AUTO_INCREMENT" in added or ("IGNORE" in words[:4] and bool(added & {"UNIQUE", "PRIMARY"}))
 
 
 def _items(tokens: Sequence[Token]) -> Iterator[Sequence[Token]]:

@@ -65,6 +65,8 @@ class TableChecks:
             raise _refused("a CREATE without ENGINE under this default_storage_engine", "name the engine")
         for schema, name in tables.renamed:
             await self._check_renamed(writer, tables, schema, name)
+        for schema, name in tables.numbered:
+            await self._check_order(writer, schema, name)
         for copy in tables.copies:
             await self._check(writer, copy, tables, loses_options=loses_options)
         writer.tracker.status = status
@@ -107,6 +109,41 @@ class TableChecks:
                 f"{shown} RENAME TO",
             )
 
+    async def _check_order(self, writer: BackendConnection, schema: str | None, name: str) -> None:
+        table = qualified(schema, name)
+        if await self._temporary_definition(writer, table) is not None:
+            return
+        this = f"TABLE_SCHEMA={self._literal(schema)} AND TABLE_NAME={self._literal(name)}"
+        unordered = await self._ask(
+            writer,
+            f"SELECT 1 FROM information_schema.TABLES WHERE {this} AND ENGINE='InnoDB' AND NOT EXISTS "
+            f"(SELECT 1 FROM information_schema.STATISTICS WHERE {this} AND NON_UNIQUE=0 "
+            "GROUP BY INDEX_NAME HAVING MAX(NULLABLE)='')",
+        )
+        if not unordered:
+            return
+        try:
+            if not await self._ask(writer, f"SELECT 1 FROM {table} LIMIT 1"):
+                return
+        except ServerError:
+            pass  # it is not to be read: there may be rows
+        raise RefusedStatement(
+            ER_NOT_SUPPORTED_YET,
+            "42000",
+            f"WolfScale does not allow this: {_shown(schema, name)} has no primary key, so its rows may be "
+            "in another order on each server, which would number them or choose among them differently; make "
+            "a new table with the key, INSERT INTO new SELECT ... FROM old, and RENAME TABLE",
+        )
+
+    def _literal(self, name: str | None) -> str:
+        """A schema's or table's name as a literal; the default schema for None."""
+        if name is None:
+            return "DATABASE()"
+        text = name.replace("'", "''")
+        if self._executor.memory.mode.backslash_escapes:
+            text = text.replace("\\", "\\\\")
+        return f"'{text}'"
+
     async def _temporary_definition(self, writer: BackendConnection, table: str) -> bytes | None:
         """What SHOW CREATE TABLE shows of a table, if it is a temporary one."""
         try:
@@ -136,16 +173,10 @@ class TableChecks:
 
     async def _default_collation(self, writer: BackendConnection, copy: TableCopy) -> str | None:
         """What the new table's database gives to tables; None if there is no such database."""
-        schema = "DATABASE()"
-        if copy.schema is not None:
-            schema = copy.schema.replace("'", "''")
-            if self._executor.memory.mode.backslash_escapes:
-                schema = schema.replace("\\", "\\\\")
-            schema = f"'{schema}'"
         rows = await self._ask(
             writer,
             "SELECT CAST(DEFAULT_COLLATION_NAME AS BINARY) FROM information_schema.SCHEMATA "
-            f"WHERE SCHEMA_NAME={schema} LIMIT 1",
+            f"WHERE SCHEMA_NAME={self._literal(copy.schema)} LIMIT 1",
         )
         return rows[0][0].decode("ascii") if rows and rows[0][0] is not None else None
 

@@ -9,12 +9,15 @@ text, and each of them is a difference between the servers that nobody reports:
   under some modes AUTO_INCREMENT.
 
 Others are logged as they were sent, and mean another thing on replicas: those that name no engine (see
-`table_engines`), and RENAME TABLE of a temporary table, which replicas do not have.
+`table_engines`), those that number rows in the order in which a server has them (see `filled_columns`), and
+RENAME TABLE of a temporary table, which replicas do not have.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from wolfscale.proxy.filled_columns import depends_on_order
 from wolfscale.proxy.lexer import Token, TokenKind
 from wolfscale.proxy.refused import starts_with
 from wolfscale.proxy.table_engines import engine_place
@@ -80,6 +83,7 @@ class WrittenTables:
         changes_schema: whether it may change the default schema, or a schema's character set.
         changes_mode: whether it may change sql_mode, to anything but a value without `LOSSY_MODES`.
         renamed: the tables that its RENAME TABLE give other names, each with its schema or None.
+        numbered: the tables whose rows its ALTER TABLE number, or keep some of, as they come.
         default_engine: whether it makes a table or sequence in the session's default engine.
         engine_at: where in the text that engine has to be named, if the one statement is all of it.
         changes_engine: whether it may change the session's default engine.
@@ -92,6 +96,7 @@ class WrittenTables:
     changes_schema: bool = False
     changes_mode: bool = False
     renamed: tuple[tuple[str | None, str], ...] = ()
+    numbered: tuple[tuple[str | None, str], ...] = ()
     default_engine: bool = False
     engine_at: int | None = None
     changes_engine: bool = False
@@ -105,6 +110,7 @@ class WrittenTables:
             changes_schema=self.changes_schema or other.changes_schema,
             changes_mode=self.changes_mode or other.changes_mode,
             renamed=self.renamed + other.renamed,
+            numbered=self.numbered + other.numbered,
             default_engine=self.default_engine or other.default_engine,
             changes_engine=self.changes_engine or other.changes_engine,
         )
@@ -119,7 +125,8 @@ def written_tables(tokens: Sequence[Token]) -> WrittenTables | None:
     """What a text makes; None where nothing needs a look."""
     words = {token.word for token in tokens if token.kind is TokenKind.WORD}
     renamed = tuple(_renamed(tokens)) if "RENAME" in words else ()
-    if not renamed and not ("CREATE" in words and words & {"TABLE", "SEQUENCE"}):
+    numbered = tuple(_numbered(tokens)) if words >= {"ALTER", "TABLE", "ADD"} else ()
+    if not renamed and not numbered and not ("CREATE" in words and words & {"TABLE", "SEQUENCE"}):
         return None
     alone = tokens[0].word == "CREATE"
     copies: list[TableCopy] = []
@@ -154,6 +161,7 @@ def written_tables(tokens: Sequence[Token]) -> WrittenTables | None:
         changes_schema=bool(words & {"USE", "DATABASE", "SCHEMA"}),
         changes_mode=may_lose_options(tokens),
         renamed=renamed,
+        numbered=numbered,
         default_engine=default_engine,
         engine_at=engine_at if alone else None,
         changes_engine=may_change_engine(tokens),
@@ -163,6 +171,22 @@ def written_tables(tokens: Sequence[Token]) -> WrittenTables | None:
 def may_change_engine(tokens: Sequence[Token]) -> bool:
     """Whether a text names the variable that is the session's default engine."""
     return any(token.word in ("DEFAULT_STORAGE_ENGINE", "STORAGE_ENGINE") for token in tokens)
+
+
+def _numbered(tokens: Sequence[Token]) -> Iterator[tuple[str | None, str]]:
+    for start, token in enumerate(tokens):
+        if token.word != "ALTER":
+            continue
+        place = start + 1
+        while place < len(tokens) and tokens[place].word in ("ONLINE", "OFFLINE", "IGNORE"):
+            place += 1
+        if not starts_with(tokens[place:], ("TABLE",)):
+            continue
+        place += 3 if starts_with(tokens[place + 1 :], ("IF", "EXISTS")) else 1
+        target = _table_name(tokens, place)
+        statement = list(itertools.takewhile(lambda token: token.word != ";", tokens[start:]))
+        if target is not None and depends_on_order(statement):
+            yield target[:2]
 
 
 def _renamed(tokens: Sequence[Token]) -> Iterator[tuple[str | None, str]]:
