@@ -56,7 +56,7 @@ def test_what_is_the_same_everywhere_passes(sql: str) -> None:
 
 
 @pytest.mark.mariadb
-def test_fact_each_server_fills_a_new_column_itself(servers: Pair) -> None:
+def test_fact_31_each_server_fills_a_new_column_itself(servers: Pair) -> None:
     servers.primary.execute(
         "CREATE OR REPLACE TABLE demo.filled (i INT)",
         "INSERT INTO demo.filled VALUES (1)",

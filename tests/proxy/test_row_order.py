@@ -35,7 +35,7 @@ def _insert_across(pair: Pair, table: str) -> None:
         "ALTER IGNORE TABLE demo.unkeyed ADD UNIQUE (i)",
     ],
 )
-def test_fact_servers_have_the_rows_of_a_table_without_a_key_in_different_orders(
+def test_fact_31_servers_have_the_rows_of_a_table_without_a_key_in_different_orders(
     servers: Pair, change: str
 ) -> None:
     servers.primary.execute("CREATE OR REPLACE TABLE demo.unkeyed (i INT, j INT) ENGINE=InnoDB")

@@ -47,13 +47,13 @@ async def _try(servers: Pair, work: Callable[[Cluster], None]) -> None:
 
 
 @pytest.mark.mariadb
-def test_fact_mariadb_logs_a_table_without_the_session_s_engine(servers: Pair, database: None) -> None:
+def test_fact_31_mariadb_logs_a_table_without_the_session_s_engine(servers: Pair, database: None) -> None:
     servers.primary.execute("USE engines", "SET default_storage_engine = 'Aria'", "CREATE TABLE t (i INT)")
     assert _engines(servers) == ["ARIA", "INNODB"]
 
 
 @pytest.mark.mariadb
-def test_fact_mariadb_logs_the_renaming_of_a_temporary_table(servers: Pair, database: None) -> None:
+def test_fact_31_mariadb_logs_the_renaming_of_a_temporary_table(servers: Pair, database: None) -> None:
     servers.primary.execute(
         "USE engines",
         "CREATE TABLE t (lasting INT)",
