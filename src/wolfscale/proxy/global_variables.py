@@ -16,6 +16,10 @@ _ENGINE = (
     "a server that applies the log goes on with the engine that it began with; set the session's, or give "
     "--default-storage-engine to every node in [database] options"
 )
+_EXPRESSIONS = (
+    "a server that applies the log goes on with the value that it began with, and ALTER TABLE would fill "
+    "columns differently; set the session's, or give it to every node in [database] options"
+)
 _ACTION = "it makes one server do something and is no setting; run it on that server"
 _TRACKING = "the proxy learns through it what a session has changed"
 
@@ -28,6 +32,9 @@ REFUSED_GLOBALS: dict[str, str] = {
     "TRANSACTION_READ_ONLY": "the cluster's own transactions could not write",
     "DEFAULT_STORAGE_ENGINE": _ENGINE,
     "STORAGE_ENGINE": _ENGINE,
+    "DEFAULT_REGEX_FLAGS": _EXPRESSIONS,
+    "DEFAULT_WEEK_FORMAT": _EXPRESSIONS,
+    "DIV_PRECISION_INCREMENT": _EXPRESSIONS,
     "DEFAULT_PASSWORD_LIFETIME": "the node's own account would expire; use ALTER USER ... PASSWORD EXPIRE",
     "PROXY_PROTOCOL_NETWORKS": "grants by host need the client's address, which the proxy sends ahead",
     "MAX_ALLOWED_PACKET": "a replica must take the largest row; it is 1 GiB already",

@@ -18,6 +18,7 @@ from wolfscale.proxy.user_variables import variable_names
 from wolfscale.proxy.written_tables import (
     WrittenTables,
     may_change_engine,
+    may_change_expressions,
     may_lose_options,
     written_tables,
 )
@@ -68,6 +69,7 @@ def _tables(parts: list[Sequence[Token]], judged: list[Statement]) -> WrittenTab
             changes_schema=bool(words & {"USE", "DATABASE", "SCHEMA"}),
             changes_mode=any(may_lose_options(part) for part in parts),
             changes_engine=any(may_change_engine(part) for part in parts),
+            changes_expressions=any(may_change_expressions(part) for part in parts),
         )
     return found
 

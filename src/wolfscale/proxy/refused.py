@@ -77,6 +77,10 @@ REFUSED_STATEMENTS: tuple[tuple[tuple[str, ...], Refusal], ...] = (
 _OWN_LOG = "it would take this session's changes out of the log that keeps the servers identical"
 _OWN_GTID = "transaction ids are given by the cluster; two servers would differ without an error"
 
+_STOPWORDS = (
+    "the other servers would make full-text indexes without it; give it to every node in [database] options"
+)
+
 REFUSED_VARIABLES: dict[str, str] = {
     "SQL_LOG_BIN": _OWN_LOG,
     "SKIP_REPLICATION": _OWN_LOG,
@@ -90,10 +94,20 @@ REFUSED_VARIABLES: dict[str, str] = {
         "the other servers would make tables without it; name ENCRYPTION_KEY_ID in CREATE TABLE"
     ),
     "ENFORCE_STORAGE_ENGINE": "the other servers would make tables in the engine that the statement names",
+    "INNODB_STRICT_MODE": (
+        "the other servers would stop at the tables that it lets pass; give --innodb-strict-mode=OFF to "
+        "every node in [database] options"
+    ),
+    "INNODB_FT_ENABLE_STOPWORD": _STOPWORDS,
+    "INNODB_FT_SERVER_STOPWORD_TABLE": _STOPWORDS,
+    "INNODB_FT_USER_STOPWORD_TABLE": _STOPWORDS,
     "READ_ONLY": "which server takes writes is decided by the cluster's election",
     "SUPER_READ_ONLY": "which server takes writes is decided by the cluster's election",
 }
 """Variables that no SET may touch in any scope; `_refused_variable` adds two families by prefix."""
+
+_PASSING_VALUES = {"INNODB_STRICT_MODE": frozenset({"ON", "TRUE", "1", "DEFAULT"})}
+"""What such a variable may be set to all the same."""
 
 WATCHED_VARIABLES = frozenset(
     {
@@ -275,7 +289,7 @@ def _assignments_refusal(tokens: Sequence[Token], node_account: str, *, nested: 
 def _assignment_refusal(assignment: Assignment, node_account: str, *, nested: bool) -> Refusal | None:
     if assignment.scope in (Scope.SESSION, Scope.GLOBAL):
         refusal = _refused_variable(assignment.name)
-        if refusal is not None:
+        if refusal is not None and not _passes(assignment):
             return refusal
     if assignment.scope is Scope.GLOBAL:
         reason = why_not_global(assignment)
@@ -285,6 +299,12 @@ def _assignment_refusal(assignment: Assignment, node_account: str, *, nested: bo
     if assignment.scope is Scope.ACCOUNT and node_account and _names_account(assignment.tokens, node_account):
         return _NODE_ACCOUNT
     return None
+
+
+def _passes(assignment: Assignment) -> bool:
+    """Whether the value is one that does no harm."""
+    value = assignment.tokens[0].value.upper() if len(assignment.tokens) == 1 else ""
+    return value in _PASSING_VALUES.get(assignment.name, ())
 
 
 def _names_account(tokens: Sequence[Token], account: str) -> bool:

@@ -1,4 +1,4 @@
-"""Before a CREATE TABLE or RENAME TABLE: would the replicas make the same of what MariaDB logs?
+"""Before a CREATE, ALTER or RENAME TABLE: would the replicas make the same of what MariaDB logs?
 
 Asked of the leader on the session's own connection, where its temporary tables are. What would make another
 table elsewhere is refused, since nothing would report the difference afterwards.
@@ -15,7 +15,7 @@ from wolfscale.proxy.errors import RefusedStatement
 from wolfscale.proxy.lexer import LexerMode, TokenKind, encode_sql, tokenize
 from wolfscale.proxy.refused import ER_NOT_SUPPORTED_YET
 from wolfscale.proxy.statement import Effect, Statement
-from wolfscale.proxy.written_tables import TableCopy, WrittenTables, qualified
+from wolfscale.proxy.written_tables import EXPRESSION_SETTINGS, TableCopy, WrittenTables, qualified
 
 if TYPE_CHECKING:
     from wolfscale.proxy.execution import Executor
@@ -24,6 +24,9 @@ _QUERY = bytes((Command.QUERY,))
 _PLAIN_MODE = LexerMode()
 # The session's own settings would change what is shown, and how it is written.
 _SETTINGS = "SET STATEMENT sql_mode='',character_set_results=utf8mb4,max_statement_time=0 FOR "
+_EXPRESSIONS_DIFFER = "SELECT 1 FROM DUAL WHERE " + " OR ".join(
+    f"@@{name}<>@@GLOBAL.{name}" for name in EXPRESSION_SETTINGS
+)
 _TEMPORARY = re.compile(rb"CREATE TEMPORARY (TABLE|SEQUENCE)\b")
 
 
@@ -65,6 +68,8 @@ class TableChecks:
             raise _refused("a CREATE without ENGINE under this default_storage_engine", "name the engine")
         for schema, name in tables.renamed:
             await self._check_renamed(writer, tables, schema, name)
+        if tables.altered:
+            await self._check_expressions(writer, tables)
         for schema, name in tables.numbered:
             await self._check_order(writer, schema, name)
         for copy in tables.copies:
@@ -107,6 +112,14 @@ class TableChecks:
                 f"WolfScale does not allow this: {shown} is a temporary table, and RENAME TABLE would rename "
                 "a table of that name on the other servers, since MariaDB logs it; use ALTER TABLE "
                 f"{shown} RENAME TO",
+            )
+
+    async def _check_expressions(self, writer: BackendConnection, tables: WrittenTables) -> None:
+        if tables.changes_expressions or await self._ask(writer, _EXPRESSIONS_DIFFER):
+            names = ", ".join(name.lower() for name in EXPRESSION_SETTINGS)
+            raise _refused(
+                f"ALTER TABLE under another {names} than the other servers have",
+                "they are not logged, and columns would be filled differently; set them to DEFAULT before it",
             )
 
     async def _check_order(self, writer: BackendConnection, schema: str | None, name: str) -> None:

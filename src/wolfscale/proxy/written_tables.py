@@ -37,6 +37,9 @@ LOSSY_MODES = (
 )
 """Parts of sql_mode under which SHOW CREATE TABLE does not show everything."""
 
+EXPRESSION_SETTINGS = ("DEFAULT_REGEX_FLAGS", "DEFAULT_WEEK_FORMAT", "DIV_PRECISION_INCREMENT")
+"""Variables that MariaDB does not log, and that ALTER TABLE computes defaults and generated columns by."""
+
 
 def _lossless_prefix() -> bytes:
     expression = "CONCAT(',',@@sql_mode,',')"
@@ -83,10 +86,12 @@ class WrittenTables:
         changes_schema: whether it may change the default schema, or a schema's character set.
         changes_mode: whether it may change sql_mode, to anything but a value without `LOSSY_MODES`.
         renamed: the tables that its RENAME TABLE give other names, each with its schema or None.
+        altered: whether it has an ALTER TABLE.
         numbered: the tables whose rows its ALTER TABLE number, or keep some of, as they come.
         default_engine: whether it makes a table or sequence in the session's default engine.
         engine_at: where in the text that engine has to be named, if the one statement is all of it.
         changes_engine: whether it may change the session's default engine.
+        changes_expressions: whether it may change one of `EXPRESSION_SETTINGS`.
     """
 
     copies: tuple[TableCopy, ...] = ()
@@ -96,10 +101,12 @@ class WrittenTables:
     changes_schema: bool = False
     changes_mode: bool = False
     renamed: tuple[tuple[str | None, str], ...] = ()
+    altered: bool = False
     numbered: tuple[tuple[str | None, str], ...] = ()
     default_engine: bool = False
     engine_at: int | None = None
     changes_engine: bool = False
+    changes_expressions: bool = False
 
     def __or__(self, other: "WrittenTables") -> "WrittenTables":
         """Those of a text that holds both."""
@@ -110,9 +117,11 @@ class WrittenTables:
             changes_schema=self.changes_schema or other.changes_schema,
             changes_mode=self.changes_mode or other.changes_mode,
             renamed=self.renamed + other.renamed,
+            altered=self.altered or other.altered,
             numbered=self.numbered + other.numbered,
             default_engine=self.default_engine or other.default_engine,
             changes_engine=self.changes_engine or other.changes_engine,
+            changes_expressions=self.changes_expressions or other.changes_expressions,
         )
 
 
@@ -126,7 +135,8 @@ def written_tables(tokens: Sequence[Token]) -> WrittenTables | None:
     words = {token.word for token in tokens if token.kind is TokenKind.WORD}
     renamed = tuple(_renamed(tokens)) if "RENAME" in words else ()
     numbered = tuple(_numbered(tokens)) if words >= {"ALTER", "TABLE", "ADD"} else ()
-    if not renamed and not numbered and not ("CREATE" in words and words & {"TABLE", "SEQUENCE"}):
+    altered = words >= {"ALTER", "TABLE"}
+    if not renamed and not altered and not ("CREATE" in words and words & {"TABLE", "SEQUENCE"}):
         return None
     alone = tokens[0].word == "CREATE"
     copies: list[TableCopy] = []
@@ -161,11 +171,18 @@ def written_tables(tokens: Sequence[Token]) -> WrittenTables | None:
         changes_schema=bool(words & {"USE", "DATABASE", "SCHEMA"}),
         changes_mode=may_lose_options(tokens),
         renamed=renamed,
+        altered=altered,
         numbered=numbered,
         default_engine=default_engine,
         engine_at=engine_at if alone else None,
         changes_engine=may_change_engine(tokens),
+        changes_expressions=may_change_expressions(tokens),
     )
+
+
+def may_change_expressions(tokens: Sequence[Token]) -> bool:
+    """Whether a text names a variable that expressions depend on."""
+    return any(token.word in EXPRESSION_SETTINGS for token in tokens)
 
 
 def may_change_engine(tokens: Sequence[Token]) -> bool:
