@@ -280,3 +280,15 @@ async def test_old_keys_are_purged_and_new_ones_kept(server: ScratchMariaDB) -> 
         assert await idempotency.purge(connection) == 1
         assert await idempotency.purge(connection) == 0
     assert server.execute("SELECT idempotency_key FROM wolfscale.api_idempotency") == ((b"new",),)
+
+
+async def test_definition_that_goes_by_the_order_of_rows_needs_a_key(server: ScratchMariaDB) -> None:
+    gateway = OneServer(server)
+    await define(gateway, DdlRequest(ddl="CREATE OR REPLACE TABLE `it's` (v INT)"), None)
+    for addition in ("id INT AUTO_INCREMENT PRIMARY KEY", "id SERIAL"):
+        with pytest.raises(Problem) as refused:
+            await define(gateway, DdlRequest(ddl=f"ALTER TABLE `it's` ADD {addition}"), None)
+        assert (refused.value.status, refused.value.body.error) == (422, "unordered_rows")
+    await define(gateway, DdlRequest(ddl="ALTER TABLE `it's` ADD PRIMARY KEY (v), AUTO_INCREMENT = 5"), None)
+    await define(gateway, DdlRequest(ddl="ALTER TABLE `it's` ADD id INT AUTO_INCREMENT UNIQUE"), None)
+    server.execute("DROP TABLE app.`it's`")

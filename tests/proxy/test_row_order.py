@@ -95,7 +95,10 @@ async def test_what_goes_by_the_order_of_rows_is_refused_without_a_key(servers: 
     [
         ("ALTER TABLE t ADD id INT AUTO_INCREMENT KEY", ((None, "t"),)),
         ("SELECT 1; ALTER ONLINE IGNORE TABLE IF EXISTS d.t ADD PRIMARY KEY (i)", (("d", "t"),)),
+        ("ALTER TABLE t ADD (id SERIAL)", ((None, "t"),)),
+        ("ALTER TABLE t MODIFY id INT NOT NULL AUTO_INCREMENT", ((None, "t"),)),
         ("ALTER TABLE t AUTO_INCREMENT = 5", ()),
+        ("ALTER TABLE t ADD i INT, AUTO_INCREMENT 5", ()),
         ("ALTER TABLE t ADD UNIQUE (i)", ()),
         ("ALTER TABLE t ADD i INT; CREATE TABLE u (i INT AUTO_INCREMENT KEY)", ()),
     ],

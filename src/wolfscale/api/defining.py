@@ -1,6 +1,7 @@
 """Carries out `/write/ddl`: one definition on the leader, under its intent mark."""
 
 import contextlib
+from collections.abc import Sequence
 
 import msgspec
 
@@ -76,11 +77,27 @@ async def define(gateway: SqlGateway, request: DdlRequest, key: RetryKey | None)
     """
     check_definition(gateway, request)
 
+    order_questions = gateway.outline(request.ddl).order_questions
+
     async def attempt(session: LeaderSession) -> Written:
+        await _check_order(session, order_questions)
         return await _attempt(session, request.ddl, key)
 
     database = request.database or gateway.default_database
     return await run_on_leader(gateway, attempt, retries_unknown=False, database=database)
+
+
+async def _check_order(session: LeaderSession, questions: Sequence[str]) -> None:
+    for question in questions:
+        if (await session.connection.query(question)).rows:
+            raise Problem(
+                422,
+                "unordered_rows",
+                "the table has no primary key, so its rows may be in another order on each server, which "
+                "would number them or choose among them differently: make a new table with the key, INSERT "
+                "INTO new SELECT ... FROM old (on the MySQL port), and RENAME TABLE",
+                field="ddl",
+            )
 
 
 async def _attempt(session: LeaderSession, ddl: str, key: RetryKey | None) -> Written:

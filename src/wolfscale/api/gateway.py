@@ -103,6 +103,11 @@ class StatementOutline(Protocol):
         ...
 
     @property
+    def order_questions(self) -> Sequence[str]:
+        """Queries; one that has a row says that each server would number or choose rows in its own order."""
+        ...
+
+    @property
     def parameters(self) -> Sequence[NamedPlace]:
         """Its named parameters, in order."""
         ...

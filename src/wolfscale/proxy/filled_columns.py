@@ -6,6 +6,7 @@ column itself, with its own UUIDs, and nothing reports the difference. Nor where
 which its rows were inserted there, and replicas insert in the order of the commits (tried with 10.11).
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 from wolfscale.proxy.lexer import Token, TokenKind
@@ -30,6 +31,7 @@ _FUNCTIONS = frozenset(
         "WEEK",
     }
 )
+_END = Token(kind=TokenKind.SYMBOL, value="", word="", start=0, end=0)
 _WITHOUT_PARENTHESES = frozenset({"CURRENT_USER", "CURRENT_ROLE"})
 
 
@@ -54,10 +56,28 @@ def depends_on_order(tokens: Sequence[Token]) -> bool:
         tokens: of that statement alone.
     """
     words = [token.word for token in tokens]
-    if "ADD" not in words:
-        return False
-    added = set(words[words.index("ADD") :])
-    return "AUTO_INCREMENT" in added or ("IGNORE" in words[:4] and bool(added & {"UNIQUE", "PRIMARY"}))
+    if "SERIAL" in words or ("IGNORE" in words[:4] and {"UNIQUE", "PRIMARY"} & set(words)):
+        return True
+    # AUTO_INCREMENT = 5 only says where new rows go on.
+    return any(
+        token.word == "AUTO_INCREMENT" and following.word != "=" and following.kind is not TokenKind.NUMBER
+        for token, following in itertools.pairwise([*tokens, _END])
+    )
+
+
+def order_question(schema: str, name: str) -> str:
+    """The query that finds a table if the order of its rows may be another on each server.
+
+    Args:
+        schema: an expression for the table's schema.
+        name: a literal of its name.
+    """
+    this = f"TABLE_SCHEMA={schema} AND TABLE_NAME={name}"
+    return (
+        f"SELECT 1 FROM information_schema.TABLES WHERE {this} AND ENGINE='InnoDB' AND NOT EXISTS "
+        f"(SELECT 1 FROM information_schema.STATISTICS WHERE {this} AND NON_UNIQUE=0 "
+        "GROUP BY INDEX_NAME HAVING MAX(NULLABLE)='')"
+    )
 
 
 def _items(tokens: Sequence[Token]) -> Iterator[Sequence[Token]]:

@@ -4,12 +4,15 @@ The classifier knows more, but its parser costs a process some 40 MiB, which the
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from wolfscale.mysql.literals import literal
+from wolfscale.proxy.filled_columns import order_question
 from wolfscale.proxy.lexer import LexerMode, Token, TokenKind, decode_sql, tokenize
 from wolfscale.proxy.refused import compound_refusal
 from wolfscale.proxy.splitting import split_statements
+from wolfscale.proxy.written_tables import written_tables
 
 _QUERY_VERBS = frozenset({"SELECT", "WITH", "VALUES", "SHOW", "DESCRIBE", "DESC", "EXPLAIN"})
 _DEFINITION_VERBS = frozenset({"CREATE", "ALTER", "DROP", "RENAME", "TRUNCATE"})
@@ -42,6 +45,8 @@ class Outline:
         is_temporary: what it defines is a temporary table.
         schemas: names, lower case, that stand where a database's may stand.
         refusal: why no client may run it, if none may.
+        order_questions: queries; one that has a row says that servers would carry it out differently, since
+            the rows of a table may be in another order on each.
         parameters: the named ones, in order.
     """
 
@@ -53,6 +58,7 @@ class Outline:
     is_temporary: bool = False
     schemas: frozenset[str] = frozenset()
     refusal: str | None = None
+    order_questions: tuple[str, ...] = ()
     parameters: tuple[NamedParameter, ...] = ()
 
 
@@ -82,8 +88,19 @@ def outline(sql: str, *, node_account: str = "") -> Outline:
         is_temporary=definition and "TEMPORARY" in head,
         schemas=frozenset(_schemas(tokens)),
         refusal=refusal.reason if refusal is not None else None,
+        order_questions=tuple(_order_questions(tokens)),
         parameters=tuple(_named_parameters(tokens)),
     )
+
+
+def _order_questions(tokens: Sequence[Token]) -> Iterator[str]:
+    tables = written_tables(tokens)
+    for schema, name in tables.numbered if tables is not None else ():
+        yield order_question("DATABASE()" if schema is None else _literal(schema), _literal(name))
+
+
+def _literal(name: str) -> str:
+    return literal(name.encode("latin-1").decode(errors="replace"))
 
 
 def _is_about_accounts(tokens: Sequence[Token]) -> bool:

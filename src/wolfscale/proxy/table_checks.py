@@ -12,6 +12,7 @@ from wolfscale.mysql.constants import Command
 from wolfscale.mysql.errors import ServerError
 from wolfscale.proxy.backend import BackendConnection
 from wolfscale.proxy.errors import RefusedStatement
+from wolfscale.proxy.filled_columns import order_question
 from wolfscale.proxy.lexer import LexerMode, TokenKind, encode_sql, tokenize
 from wolfscale.proxy.refused import ER_NOT_SUPPORTED_YET
 from wolfscale.proxy.statement import Effect, Statement
@@ -126,14 +127,7 @@ class TableChecks:
         table = qualified(schema, name)
         if await self._temporary_definition(writer, table) is not None:
             return
-        this = f"TABLE_SCHEMA={self._literal(schema)} AND TABLE_NAME={self._literal(name)}"
-        unordered = await self._ask(
-            writer,
-            f"SELECT 1 FROM information_schema.TABLES WHERE {this} AND ENGINE='InnoDB' AND NOT EXISTS "
-            f"(SELECT 1 FROM information_schema.STATISTICS WHERE {this} AND NON_UNIQUE=0 "
-            "GROUP BY INDEX_NAME HAVING MAX(NULLABLE)='')",
-        )
-        if not unordered:
+        if not await self._ask(writer, order_question(self._literal(schema), self._literal(name))):
             return
         try:
             if not await self._ask(writer, f"SELECT 1 FROM {table} LIMIT 1"):

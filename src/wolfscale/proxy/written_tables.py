@@ -134,7 +134,7 @@ def written_tables(tokens: Sequence[Token]) -> WrittenTables | None:
     """What a text makes; None where nothing needs a look."""
     words = {token.word for token in tokens if token.kind is TokenKind.WORD}
     renamed = tuple(_renamed(tokens)) if "RENAME" in words else ()
-    numbered = tuple(_numbered(tokens)) if words >= {"ALTER", "TABLE", "ADD"} else ()
+    numbered = tuple(_numbered(tokens)) if words >= {"ALTER", "TABLE"} else ()
     altered = words >= {"ALTER", "TABLE"}
     if not renamed and not altered and not ("CREATE" in words and words & {"TABLE", "SEQUENCE"}):
         return None
