@@ -99,6 +99,7 @@ async def test_what_goes_by_the_order_of_rows_is_refused_without_a_key(servers: 
         ("ALTER TABLE t MODIFY id INT NOT NULL AUTO_INCREMENT", ((None, "t"),)),
         ("ALTER TABLE t AUTO_INCREMENT = 5", ()),
         ("ALTER TABLE t ADD i INT, AUTO_INCREMENT 5", ()),
+        ("ALTER IGNORE TABLE t CONVERT TO CHARACTER SET latin1", ((None, "t"),)),
         ("ALTER TABLE t ADD UNIQUE (i)", ()),
         ("ALTER TABLE t ADD i INT; CREATE TABLE u (i INT AUTO_INCREMENT KEY)", ()),
     ],

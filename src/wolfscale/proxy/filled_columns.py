@@ -56,7 +56,7 @@ def depends_on_order(tokens: Sequence[Token]) -> bool:
         tokens: of that statement alone.
     """
     words = [token.word for token in tokens]
-    if "SERIAL" in words or ("IGNORE" in words[:4] and {"UNIQUE", "PRIMARY"} & set(words)):
+    if "SERIAL" in words or "IGNORE" in words[:4]:
         return True
     # AUTO_INCREMENT = 5 only says where new rows go on.
     return any(
