@@ -226,6 +226,24 @@ ROWS: list[tuple[str, NodeStatus, Severity, str, str]] = [
         "same one",
     ),
     (
+        "time zones",
+        node(
+            members=tuple(
+                one.model_copy(
+                    update={
+                        "database": DatabaseStatus(
+                            state=one.database.state, time_zone=f"UTC+0{one.number // 2}:00"
+                        )
+                    }
+                )
+                for one in HEALTHY
+            )
+        ),
+        WARNING,
+        "time zones: node-1 UTC+00:00, node-2 UTC+01:00, node-3 UTC+01:00",
+        "one time zone",
+    ),
+    (
         "versions",
         node(
             members=tuple(

@@ -95,3 +95,20 @@ async def test_cluster_older_than_the_table_gets_it_with_its_first_setting() -> 
         await node.database.query("SET GLOBAL wait_timeout = 99")
         await settings.record(["WAIT_TIMEOUT"], [], "app")
         assert [row["Name"] for row in await settings.listed()] == ["wait_timeout"]
+
+
+async def test_time_zone_is_known_whoever_has_set_it() -> None:
+    async with founded() as (node, settings):
+        configured = node.database.time_zone
+        assert configured.startswith("UTC")
+        await node.database.query("SET GLOBAL time_zone = '-11:30'")
+        await settings.record(["TIME_ZONE"], [], "app")
+        assert node.database.time_zone == "UTC-11:30"
+        # As a server that starts, and as a replica sees what the primary has deleted.
+        await node.database.query("SET GLOBAL time_zone = DEFAULT")
+        settings.on_start()
+        await settings.apply()
+        assert node.database.time_zone == "UTC-11:30"
+        await node.database.query("DELETE FROM wolfscale.global_settings")
+        await settings.apply()
+        assert node.database.time_zone == configured

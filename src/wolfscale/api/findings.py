@@ -260,6 +260,16 @@ def _versions(seen: _Seen) -> Iterator[Finding]:
         )
 
 
+def _time_zones(seen: _Seen) -> Iterator[Finding]:
+    zones = {member.name: member.database.time_zone for member in seen.alive if member.database.time_zone}
+    if len(set(zones.values())) > 1:
+        yield _warning(
+            f"the members' MariaDB servers are in different time zones: {_listed(zones)}",
+            "NOW() depends on where a statement runs, and ALTER TABLE may convert times differently: set "
+            "the machines to one time zone and restart MariaDB there, or SET GLOBAL time_zone = '+00:00'",
+        )
+
+
 def _clocks(seen: _Seen) -> Iterator[Finding]:
     for member in seen.alive:
         offset = member.host.clock_offset_seconds
@@ -367,6 +377,7 @@ CHECKS: tuple[Callable[[_Seen], Iterator[Finding]], ...] = (
     _unsynced,
     _certificates,
     _versions,
+    _time_zones,
     _clocks,
     _unstable_leadership,
     _slow_commits,

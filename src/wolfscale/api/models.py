@@ -60,6 +60,7 @@ class DatabaseStatus(Shown):
         reason: why it is not serving; empty when it is.
         clone: progress while it clones.
         version: the server's version; empty when unknown.
+        time_zone: its global time zone, as its distance to UTC; empty when unknown.
         process_id: the server's process; 0 when it does not run.
     """
 
@@ -67,6 +68,7 @@ class DatabaseStatus(Shown):
     reason: str = ""
     clone: CloneStatus | None = None
     version: str = ""
+    time_zone: str = ""
     process_id: int = 0
 
 

@@ -138,6 +138,7 @@ def _database(notice: MemberNotice) -> DatabaseStatus:
         if clone
         else None,
         version=notice.server_version,
+        time_zone=notice.time_zone,
         process_id=notice.process_id,
     )
 

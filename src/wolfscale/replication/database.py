@@ -22,6 +22,8 @@ from wolfscale.replication.scheduled_events import ScheduledEvents
 from wolfscale.replication.schema import SCHEMA, schema_statements
 from wolfscale.replication.server import Account, Server, open_connection
 from wolfscale.replication.settings import BINLOG_PREFIX, Boot
+from wolfscale.replication.time_zones import QUESTION as TIME_ZONE
+from wolfscale.replication.time_zones import time_zone
 
 KEPT_CONNECTIONS = 3
 UNBOUNDED_TIMEOUT_MS = 18446744073709551615
@@ -78,6 +80,8 @@ class Database:
     def __init__(self, server: Server) -> None:
         self.server = server
         self.version = ""
+        self.time_zone = ""
+        """The global one, in words that are the same for the same zone; empty when unknown."""
         self.sessions = ClientSessions(self.query, own_user=server.account.user)
         """What clients have open on it."""
         self.events = ScheduledEvents(self.query, self.connect)
@@ -110,6 +114,10 @@ class Database:
         await self._drop_idle()
         await self.server.start(boot)
         self.version = await self.value("SELECT VERSION()") or ""
+
+    async def read_time_zone(self) -> None:
+        """Learn the server's global time zone, which a client may have set."""
+        self.time_zone = time_zone(*(await self.query(TIME_ZONE)).rows[0])
 
     async def stop(self) -> bool:
         """Stop the server in good order; see `Server.stop`. Never with commits that wait for an ACK."""

@@ -84,6 +84,7 @@ class GlobalSettings:
                 self._configured = await self._values()
                 self._applied = {}
                 self._started = False
+                await self._database.read_time_zone()
             rows = await self._rows()
             for name in sorted(self._applied.keys() - rows.keys()):
                 await self._reset(name)
@@ -115,6 +116,7 @@ class GlobalSettings:
                 await self._create_table()
                 await self._write(present, defaults, user)
             self._applied |= present
+            await self._database.read_time_zone()
             for name in defaults:
                 self._applied.pop(name.lower(), None)
 
@@ -159,6 +161,8 @@ class GlobalSettings:
             log.warning(
                 "MariaDB refuses a setting of the cluster", variable=name, value=value, reason=str(error)
             )
+        if name == "time_zone":
+            await self._database.read_time_zone()
 
     async def _reset(self, name: str) -> None:
         configured = self._configured.get(name)

@@ -178,6 +178,7 @@ class Lifecycle:
             doubt=self._cloning.doubt,
             clone=self._cloning.progress,
             server_version=self._database.version,
+            time_zone=self._database.time_zone,
             process_id=process_id,
         )
 

@@ -79,6 +79,7 @@ class MemberNotice(msgspec.Struct, frozen=True, kw_only=True):
         doubt: what could be done with data that must be cloned, if nobody's is any better.
         clone: progress while it clones.
         server_version: MariaDB's version; empty when unknown.
+        time_zone: its global time zone, in words; empty when unknown.
         process_id: MariaDB's process id; 0 when it does not run.
         api_url: where its HTTP side can be reached; empty when nowhere. The node adds it, the database
             knows nothing of it.
@@ -98,6 +99,7 @@ class MemberNotice(msgspec.Struct, frozen=True, kw_only=True):
     doubt: Doubt = Doubt.HOPELESS
     clone: CloneProgress | None = None
     server_version: str = ""
+    time_zone: str = ""
     process_id: int = 0
     api_url: str = ""
     mysql_address: str = ""
