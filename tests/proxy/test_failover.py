@@ -256,7 +256,28 @@ async def test_statement_in_flight_when_the_leader_dies_has_an_unknown_outcome(s
             await trio.aclose_forcefully(stream)
         (answer,) = await client.answer(3)
         error = parse_error(answer)
-        assert (error.errno, error.sqlstate) == (2013, "08007")
+        assert (error.errno, error.sqlstate) == (1180, "08007")
+        servers.primary.execute(f"KILL {_sleeping(servers)[0]}")
+
+
+async def test_unknown_outcome_is_told_by_the_command_line_client_in_words(servers: Pair) -> None:
+    """Its library takes an error of a number that only clients give for a malformed packet."""
+    async with cluster(servers) as proxy:
+        host, port = proxy.address
+        command = [
+            *("mariadb", "--no-defaults", "--skip-ssl", f"-h{host}", f"-P{port}", "-uapp", f"-p{PASSWORD}"),
+            *("demo", "-e", "UPDATE t SET v = 'one' WHERE id = 1 AND SLEEP(60) = 0"),
+        ]
+        async with trio.open_nursery() as nursery:
+
+            async def client() -> None:
+                ended = await trio.run_process(command, check=False, capture_stderr=True)
+                assert b"(08007)" in ended.stderr
+                assert b"look before trying again" in ended.stderr
+
+            nursery.start_soon(client)
+            await _until(proxy, lambda: len(_sleeping(servers)) == 1)
+            proxy.change(term=2)
         servers.primary.execute(f"KILL {_sleeping(servers)[0]}")
 
 

@@ -386,7 +386,7 @@ async def test_rest_of_a_file_is_never_taken_for_commands(allowing: Pair) -> Non
         for _ in range(1000):
             await client.packets.write(b"\x03INSERT INTO lines_of VALUES ('from a file')")
         await client.packets.write(b"")
-        assert parse_error(await client.packets.read()).errno == 2013
+        assert parse_error(await client.packets.read()).errno == 1180
         assert b"\x06before" in await client.query("SELECT v FROM lines_of FOR UPDATE")
         [*_, row, _] = await client.query("SELECT COUNT(*) FROM lines_of FOR UPDATE")
         assert row == b"\x011"

@@ -3,6 +3,7 @@
 from wolfscale.errors import WolfScaleError
 
 ER_NO_MAJORITY = 1105
+ER_ERROR_DURING_COMMIT = 1180
 ER_READ_ONLY_SERVER = 1290
 
 
@@ -27,12 +28,15 @@ class RefusedStatement(ProxyError):
 
 
 class OutcomeUnknown(ProxyError):
-    """The connection to the leader broke while a statement was on its way (SQLSTATE 08007)."""
+    """The connection to the leader broke while a statement was on its way (1180, 08007).
+
+    08007 is the standard's "transaction resolution unknown".
+    """
 
     def __init__(self, message: str) -> None:
-        # 2013 is what clients know as "lost connection during query"; 08007 is the standard's
-        # "transaction resolution unknown", so that a driver that looks at SQLSTATEs can tell the two.
-        super().__init__(2013, "08007", message)
+        # 1180 is the server's "error during COMMIT". 2013, "lost connection during query", is a client's own
+        # number: MariaDB's library takes an error with such a one for a malformed packet.
+        super().__init__(ER_ERROR_DURING_COMMIT, "08007", message)
 
 
 class TransactionLost(ProxyError):
