@@ -116,7 +116,9 @@ class TableChecks:
             )
 
     async def _check_expressions(self, writer: BackendConnection, tables: WrittenTables) -> None:
-        if tables.changes_expressions or await self._ask(writer, _EXPRESSIONS_DIFFER):
+        # Without settings of its own, which the server would tell with the next answer: this is often asked.
+        question = encode_sql(_EXPRESSIONS_DIFFER, self._executor.memory.character_set)
+        if tables.changes_expressions or await writer.run((_QUERY + question,)):
             names = ", ".join(name.lower() for name in EXPRESSION_SETTINGS)
             raise _refused(
                 f"ALTER TABLE under another {names} than the other servers have",
