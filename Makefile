@@ -52,7 +52,7 @@ test-fast: .venv/installed
 
 # tests/conftest.py puts them in their order.
 test-slow: setup browser-packages container-packages service-packages ## Only the tests that take servers, clusters, disks, a browser or processes
-	@$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "$(SLOW)"
+	@$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "$(SLOW)" --ignore=tests/compat
 
 check: export WOLFSCALE_HYPOTHESIS ?= brief
 check: lint types imports test-fast ## The gate for each commit: format, lint, types, imports, fast tests with fewer examples
@@ -63,7 +63,7 @@ image-test: setup container-packages ## Build the container image and try the co
 	@docker/install-packages podman buildah runc conmon netavark aardvark-dns iptables nftables debootstrap
 	@$(BIN)/pytest -q -m image tests/containers
 
-compat: setup ## Other people's test suites, through a proxy and from a server itself, about 20 minutes
+compat: setup ## Drivers and other people's test suites, through a proxy and from a server itself, about 40 minutes
 	@$(BIN)/pytest -q tests/compat -m "cluster or compat"
 
 chaos: setup ## Random seeds, longer runs

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.cluster
 
 ROOT = Path(__file__).parents[2]
 SEED = int(os.environ.get("WOLFSCALE_API_FUZZ_SEED", "1"))
-FUZZ_SECONDS = int(os.environ.get("WOLFSCALE_API_FUZZ_SECONDS", "40"))
+FUZZ_SECONDS = int(os.environ.get("WOLFSCALE_API_FUZZ_SECONDS", "20"))
 MOST_MEMORY = 160 << 20
 """A node has under 120 MiB at first, and thousands of requests must leave nothing behind."""
 EXAMPLES = 1_000_000

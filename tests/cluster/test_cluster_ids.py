@@ -17,7 +17,7 @@ from wolfscale.ids import NODE_NUMBERS, parse_id
 
 pytestmark = pytest.mark.cluster
 
-EACH = 800
+EACH = 400
 """Ids that each client takes before the kill, and again when the node is back."""
 ROWS = 40
 BATCH = 40

@@ -24,7 +24,7 @@ from wolfscale.mysql.framing import packet
 servers = shared_servers
 pytestmark = pytest.mark.mariadb
 
-SECONDS = float(os.environ.get("WOLFSCALE_CLIENT_FUZZ_SECONDS", "20"))
+SECONDS = float(os.environ.get("WOLFSCALE_CLIENT_FUZZ_SECONDS", "10"))
 SEED = int(os.environ.get("WOLFSCALE_CLIENT_FUZZ_SEED", "1"))
 HOSTILE, HONEST = 16, 4
 LEAST_CONVERSATIONS = 50

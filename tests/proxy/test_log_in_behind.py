@@ -2,9 +2,10 @@
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
-from proxy_pair import Pair, cluster, rows, shared_servers
+from proxy_pair import BOUNDS, Pair, cluster, rows, shared_servers
 
 from wolfscale.proxy import dialogue
 from wolfscale.proxy.accounts import Account
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.mariadb
 
 
 async def test_new_database_can_be_logged_in_to_at_once(servers: Pair) -> None:
-    async with cluster(servers) as proxy:
+    async with cluster(servers, bounds=replace(BOUNDS, replica_seconds=0.5)) as proxy:
 
         def client() -> None:
             with proxy.connect() as connection:
