@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from wolfscale.api import idempotency
-from wolfscale.api.gateway import LeaderSession, SqlGateway
+from wolfscale.api.gateway import LeaderSession, SqlGateway, StatementOutline
 from wolfscale.api.idempotency import RetryKey
 from wolfscale.api.problems import Problem
 from wolfscale.api.sql_problems import SERVER_GOES, problem_of
@@ -28,10 +28,13 @@ from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerEr
 _READABLE = frozenset({"information_schema"})
 
 
-def check_definition(gateway: SqlGateway, request: DdlRequest) -> None:
+def check_definition(gateway: SqlGateway, request: DdlRequest) -> StatementOutline:
     """Raise for what is no single definition of the applications'.
 
     The account that runs it has no rights in the system's databases: this says so early and in words.
+
+    Returns:
+        What it looks like.
 
     Raises:
         Problem: 4xx.
@@ -67,6 +70,7 @@ def check_definition(gateway: SqlGateway, request: DdlRequest) -> None:
         refuse_system_schema(name, "ddl")
     if request.database is not None:
         refuse_system_schema(request.database, "database")
+    return seen
 
 
 async def define(gateway: SqlGateway, request: DdlRequest, key: RetryKey | None) -> Written:
@@ -75,12 +79,10 @@ async def define(gateway: SqlGateway, request: DdlRequest, key: RetryKey | None)
     Raises:
         Problem: what the client is told.
     """
-    check_definition(gateway, request)
-
-    order_questions = gateway.outline(request.ddl).order_questions
+    seen = check_definition(gateway, request)
 
     async def attempt(session: LeaderSession) -> Written:
-        await _check_order(session, order_questions)
+        await _check_order(session, seen.order_questions)
         return await _attempt(session, request.ddl, key)
 
     database = request.database or gateway.default_database

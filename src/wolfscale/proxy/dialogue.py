@@ -85,10 +85,7 @@ class KeptChallenge:
         """
         if asked == self.challenge or not proof.answer:
             return proof.answer
-        views = self.backends.views
-        committed = views.current.committed_sequence
-        with trio.move_on_after(APPLY_SECONDS):
-            await views.changes.wait_until(lambda: views.current.applied_sequence >= committed)
+        await _wait_applied(self.backends, self.backends.views.current.committed_sequence)
         found = proven(await find_accounts(self.backends, self.user), proof)
         if found is None or found.sha1_password is None:
             return proof.answer
@@ -258,16 +255,21 @@ async def prove(
         BackendUnavailable: the accounts cannot be read now.
         ProxyError, ServerError, ConnectionLost: as `verify`.
     """
-    views = backends.views
-    committed = views.current.committed_sequence
+    committed = backends.views.current.committed_sequence
     try:
         return await verify(connection, accounts or await find_accounts(backends, user), user, proof)
     except ProxyError:
         if not connection.leader:
             raise
+    await _wait_applied(backends, committed)
+    return await verify(connection, await find_accounts(backends, user), user, proof)
+
+
+async def _wait_applied(backends: Backends, committed: int) -> None:
+    """Have the MariaDB beside the node apply what was committed, within a bound."""
+    views = backends.views
     with trio.move_on_after(APPLY_SECONDS):
         await views.changes.wait_until(lambda: views.current.applied_sequence >= committed)
-    return await verify(connection, await find_accounts(backends, user), user, proof)
 
 
 async def verify(

@@ -7,9 +7,10 @@ which its rows were inserted there, and replicas insert in the order of the comm
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from wolfscale.proxy.lexer import Token, TokenKind
+from wolfscale.proxy.settings import split_list
 
 _FUNCTIONS = frozenset(
     {
@@ -40,7 +41,7 @@ def fills_differently(tokens: Sequence[Token]) -> bool:
     head = [token.word for token in tokens[:5]]
     if head[:1] != ["ALTER"] or "TABLE" not in head:
         return False
-    for item in _items(tokens):
+    for item in split_list(tokens):
         words = [token.word for token in item]
         if "ADD" not in words or "DEFAULT" not in words:
             continue
@@ -78,17 +79,6 @@ def order_question(schema: str, name: str) -> str:
         f"(SELECT 1 FROM information_schema.STATISTICS WHERE {this} AND NON_UNIQUE=0 "
         "GROUP BY INDEX_NAME HAVING MAX(NULLABLE)='')"
     )
-
-
-def _items(tokens: Sequence[Token]) -> Iterator[Sequence[Token]]:
-    """What stands between the commas, those in parentheses aside."""
-    depth = first = 0
-    for number, token in enumerate(tokens):
-        depth += (token.word == "(") - (token.word == ")")
-        if token.word == "," and not depth:
-            yield tokens[first:number]
-            first = number + 1
-    yield tokens[first:]
 
 
 def _is_own(tokens: Sequence[Token], number: int) -> bool:

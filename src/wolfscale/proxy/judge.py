@@ -15,13 +15,7 @@ from wolfscale.proxy.settings import Assignment, Scope, parse_assignments
 from wolfscale.proxy.splitting import is_compound, split_statements
 from wolfscale.proxy.statement import Effect, Kind, Statement
 from wolfscale.proxy.user_variables import variable_names
-from wolfscale.proxy.written_tables import (
-    WrittenTables,
-    may_change_engine,
-    may_change_expressions,
-    may_lose_options,
-    written_tables,
-)
+from wolfscale.proxy.written_tables import WrittenTables, what_changes, written_tables
 
 _UNKNOWN = Statement(
     kind=Kind.OTHER, reason="not known to the proxy", intent=True, may_write=True, one_result=False
@@ -63,14 +57,9 @@ def _tables(parts: list[Sequence[Token]], judged: list[Statement]) -> WrittenTab
             if tables is not None:
                 found = tables if found is None else found | tables
     if found is not None and len(parts) > 1:
-        words = {token.word for part in parts for token in part if token.kind is TokenKind.WORD}
         # The other statements matter too.
-        found |= WrittenTables(
-            changes_schema=bool(words & {"USE", "DATABASE", "SCHEMA"}),
-            changes_mode=any(may_lose_options(part) for part in parts),
-            changes_engine=any(may_change_engine(part) for part in parts),
-            changes_expressions=any(may_change_expressions(part) for part in parts),
-        )
+        for part in parts:
+            found |= what_changes(part)
     return found
 
 

@@ -88,7 +88,7 @@ def outline(sql: str, *, node_account: str = "") -> Outline:
         is_temporary=definition and "TEMPORARY" in head,
         schemas=frozenset(_schemas(tokens)),
         refusal=refusal.reason if refusal is not None else None,
-        order_questions=tuple(_order_questions(tokens)),
+        order_questions=tuple(_order_questions(tokens)) if definition else (),
         parameters=tuple(_named_parameters(tokens)),
     )
 

@@ -15,7 +15,7 @@ RENAME TABLE of a temporary table, which replicas do not have.
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wolfscale.proxy.filled_columns import depends_on_order
 from wolfscale.proxy.lexer import Token, TokenKind
@@ -134,7 +134,6 @@ def written_tables(tokens: Sequence[Token]) -> WrittenTables | None:
     """What a text makes; None where nothing needs a look."""
     words = {token.word for token in tokens if token.kind is TokenKind.WORD}
     renamed = tuple(_renamed(tokens)) if "RENAME" in words else ()
-    numbered = tuple(_numbered(tokens)) if words >= {"ALTER", "TABLE"} else ()
     altered = words >= {"ALTER", "TABLE"}
     if not renamed and not altered and not ("CREATE" in words and words & {"TABLE", "SEQUENCE"}):
         return None
@@ -163,31 +162,29 @@ def written_tables(tokens: Sequence[Token]) -> WrittenTables | None:
         from_query |= not creation.sequence and _has_query(tokens[place:])
         engine_at = engine_place(tokens, behind_name, sequence=creation.sequence)
         default_engine |= engine_at is not None
-    return WrittenTables(
+    return replace(
+        what_changes(tokens),
         copies=tuple(copies),
         from_query=from_query,
         alone=alone,
         temporary=frozenset(temporary),
-        changes_schema=bool(words & {"USE", "DATABASE", "SCHEMA"}),
-        changes_mode=may_lose_options(tokens),
         renamed=renamed,
         altered=altered,
-        numbered=numbered,
+        numbered=tuple(_numbered(tokens)) if altered else (),
         default_engine=default_engine,
         engine_at=engine_at if alone else None,
-        changes_engine=may_change_engine(tokens),
-        changes_expressions=may_change_expressions(tokens),
     )
 
 
-def may_change_expressions(tokens: Sequence[Token]) -> bool:
-    """Whether a text names a variable that expressions depend on."""
-    return any(token.word in EXPRESSION_SETTINGS for token in tokens)
-
-
-def may_change_engine(tokens: Sequence[Token]) -> bool:
-    """Whether a text names the variable that is the session's default engine."""
-    return any(token.word in ("DEFAULT_STORAGE_ENGINE", "STORAGE_ENGINE") for token in tokens)
+def what_changes(tokens: Sequence[Token]) -> WrittenTables:
+    """What a text may change that tables depend on, by the words in it; nothing of what it makes."""
+    words = {token.word for token in tokens if token.kind is TokenKind.WORD}
+    return WrittenTables(
+        changes_schema=bool(words & {"USE", "DATABASE", "SCHEMA"}),
+        changes_mode=_may_lose_options(tokens),
+        changes_engine=bool(words & {"DEFAULT_STORAGE_ENGINE", "STORAGE_ENGINE"}),
+        changes_expressions=not words.isdisjoint(EXPRESSION_SETTINGS),
+    )
 
 
 def _numbered(tokens: Sequence[Token]) -> Iterator[tuple[str | None, str]]:
@@ -223,7 +220,7 @@ def _renamed(tokens: Sequence[Token]) -> Iterator[tuple[str | None, str]]:
             place += 1
 
 
-def may_lose_options(tokens: Sequence[Token]) -> bool:
+def _may_lose_options(tokens: Sequence[Token]) -> bool:
     """Whether a text names sql_mode, other than to set it to a literal without `LOSSY_MODES`."""
     for number, token in enumerate(tokens):
         if token.word != "SQL_MODE":

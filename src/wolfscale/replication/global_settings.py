@@ -116,7 +116,8 @@ class GlobalSettings:
                 await self._create_table()
                 await self._write(present, defaults, user)
             self._applied |= present
-            await self._database.read_time_zone()
+            if "time_zone" in present:
+                await self._database.read_time_zone()
             for name in defaults:
                 self._applied.pop(name.lower(), None)
 
