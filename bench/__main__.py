@@ -9,6 +9,7 @@ import signal
 import statistics
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import trio
@@ -21,7 +22,7 @@ from bench.sysbench import Endpoint, prepare, run
 from wolfscale.app.admin import admin_connection_info
 from wolfscale.demo.cluster import DemoCluster
 from wolfscale.demo.conditions import level, serving
-from wolfscale.demo.plan import ClusterPlan
+from wolfscale.demo.plan import ClusterPlan, Settings
 
 SCRIPTS = ("oltp_point_select", "oltp_write_only", "oltp_insert")
 PEER_PACKAGES = ("sysbench", "galera-4", "rsync", "haproxy")
@@ -64,8 +65,9 @@ def main() -> None:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-async def _start(directory: Path) -> DemoCluster:
-    cluster = DemoCluster(ClusterPlan.with_free_ports(directory), access=admin_connection_info)
+async def _start(directory: Path, settings: Mapping[int, Settings] | None = None) -> DemoCluster:
+    plan = ClusterPlan.with_free_ports(directory, node_settings=settings)
+    cluster = DemoCluster(plan, access=admin_connection_info)
     await cluster.start()
     return cluster
 
@@ -156,7 +158,7 @@ def _harm_galera(peers: list[Server], harm: str) -> float:
 
 async def relaying(directory: Path, rounds: int, seconds: int) -> relay.Runs:
     """Measure the proxy beside HAProxy."""
-    cluster = await _start(directory / "wolfscale-relay")
+    cluster = await _start(directory / "wolfscale-relay", relay.settings(range(1, 4)))
     try:
         return await relay.relay(cluster, directory, rounds=rounds, seconds=seconds, threads=RELAY_THREADS)
     finally:

@@ -4,7 +4,7 @@ import contextlib
 import statistics
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from bench.sysbench import Endpoint, prepare, run
 from wolfscale.app.admin import admin_connection_info
 from wolfscale.demo.cluster import DemoCluster, Part
 from wolfscale.demo.conditions import level
+from wolfscale.demo.plan import Settings
 from wolfscale.demo.processes import processor_seconds
 
 SCRIPTS: dict[str, tuple[str, ...]] = {
@@ -24,7 +25,7 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
     "oltp_read_only": ("--skip-trx=on",),
 }
 PROTOCOLS: dict[str, tuple[str, ...]] = {"text": ("--db-ps-mode=disable",), "prepared": ()}
-HAPROXY, PROXY = "HAProxy", "WolfScale"
+OVER_TCP, OVER_SOCKET, PROXY = "HAProxy over TCP", "HAProxy over the socket", "WolfScale"
 START_SECONDS = 10
 
 _CONFIGURATION = """\
@@ -36,8 +37,11 @@ defaults
   timeout connect 5s
   timeout client 10m
   timeout server 10m
-listen mariadb
-  bind 127.0.0.1:{port}
+listen tcp
+  bind 127.0.0.1:{over_tcp}
+  server follower 127.0.0.1:{server}
+listen socket
+  bind 127.0.0.1:{over_socket}
   server follower unix@{socket}
 """
 
@@ -62,18 +66,27 @@ Runs = dict[tuple[str, str, int], dict[str, list[Run]]]
 async def relay(
     cluster: DemoCluster, directory: Path, *, rounds: int, seconds: int, threads: list[int]
 ) -> Runs:
-    """Measure HAProxy and the proxy by turns."""
+    """Measure HAProxy, over both ways to the follower's MariaDB server, and the proxy by turns.
+
+    Args:
+        cluster: one whose servers listen on TCP too: `settings`.
+        directory: for HAProxy's configuration.
+        rounds: of all.
+        seconds: of each run.
+        threads: clients at once.
+    """
     leader = await cluster.wait_writable()
     follower = next(number for number in cluster.numbers if number != leader)
     await cluster.on_writable(["CREATE DATABASE IF NOT EXISTS sbtest"])
     prepare(Endpoint(name="leader", host="127.0.0.1", port=cluster.node(leader).mysql_port))
     await cluster.wait_for(level(*cluster.numbers), "all nodes to be level")
-    socket_path, _, _ = admin_connection_info(cluster.node(follower).data_dir)
+    server = cluster.node(follower)
+    socket_path, _, _ = admin_connection_info(server.data_dir)
     runs: Runs = {}
     _node, *workers = cluster.process_ids(follower, Part.NODE)
-    proxy = Endpoint(name=PROXY, host="127.0.0.1", port=cluster.node(follower).mysql_port)
-    with haproxy(directory, socket_path) as (before, process):
-        systems = ((before, [process]), (proxy, workers))
+    proxy = Endpoint(name=PROXY, host="127.0.0.1", port=server.mysql_port)
+    with haproxy(directory, socket_path, int(str(server.settings["database"]["port"]))) as (befores, process):
+        systems = (*((before, [process]) for before in befores), (proxy, workers))
         for _ in range(rounds):
             for script, options in SCRIPTS.items():
                 for protocol, flags in PROTOCOLS.items():
@@ -107,20 +120,30 @@ def measure(
     return Run(rate, cost / (rate * seconds) * 1e6)
 
 
+def settings(numbers: Sequence[int]) -> dict[int, Settings]:
+    """What the nodes' configuration needs: their servers listen on TCP as well."""
+    return {number: {"database": {"port": free_port()}} for number in numbers}
+
+
 @contextlib.contextmanager
-def haproxy(directory: Path, socket_path: str) -> Iterator[tuple[Endpoint, int]]:
-    """HAProxy (TCP, one thread) before a MariaDB's unix socket; where it listens, and its process id."""
-    port = free_port()
+def haproxy(directory: Path, socket_path: str, server_port: int) -> Iterator[tuple[list[Endpoint], int]]:
+    """HAProxy (TCP mode, one thread) before a MariaDB server; where it listens, and its process id."""
+    ports = {OVER_TCP: free_port(), OVER_SOCKET: free_port()}
     configuration = directory / "haproxy.cfg"
-    configuration.write_text(_CONFIGURATION.format(port=port, socket=socket_path), encoding="utf-8")
+    configuration.write_text(
+        _CONFIGURATION.format(
+            over_tcp=ports[OVER_TCP], over_socket=ports[OVER_SOCKET], server=server_port, socket=socket_path
+        ),
+        encoding="utf-8",
+    )
     process = subprocess.Popen(["haproxy", "-db", "-f", str(configuration)], stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + START_SECONDS
-        while not _listens(port):
+        while not all(map(_listens, ports.values())):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"haproxy did not start; see `haproxy -c -f {configuration}`")
             time.sleep(0.05)
-        yield Endpoint(name=HAPROXY, host="127.0.0.1", port=port), process.pid
+        yield [Endpoint(name=name, host="127.0.0.1", port=port) for name, port in ports.items()], process.pid
     finally:
         process.kill()
         process.wait()
@@ -137,18 +160,28 @@ def section(runs: Runs, rounds: int, seconds: int) -> str:
     lines += made_by(f"--only relay --rounds {rounds} --seconds {seconds}", rounds, seconds)
     lines += [
         "Reads through a follower's proxy, and through HAProxy (TCP mode, one thread) before the same",
-        "follower's MariaDB server. The proxy classifies each statement and follows each response; HAProxy",
-        "passes bytes on. `oltp_read_only` runs with `--skip-trx=on`: 14 statements a transaction, four of",
-        "them of 100 rows. With BEGIN and COMMIT around them they would be the leader's.",
+        "follower's MariaDB server: over TCP, as from a machine of its own or beside the application, and",
+        "over the server's unix socket, as the proxy does. The proxy classifies each statement and follows",
+        "each response; HAProxy passes bytes on. `oltp_read_only` runs with `--skip-trx=on`: 14 statements",
+        "a transaction, four of them of 100 rows. With BEGIN and COMMIT around them they would be the",
+        "leader's. Each ratio is the median of the rounds' ratios.",
         "",
-        "| script | protocol | threads | HAProxy | WolfScale | of HAProxy | CPU each: HAProxy | WolfScale |",
-        "|---|---|--:|--:|--:|--:|--:|--:|",
+        "| script | protocol | threads | HAProxy over TCP | over the socket | WolfScale "
+        "| of HAProxy over TCP | over the socket "
+        "| CPU each: HAProxy over TCP | over the socket | WolfScale |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
+    systems = (OVER_TCP, OVER_SOCKET, PROXY)
     for (script, protocol, threads), group in runs.items():
-        rates = {name: statistics.median(item.rate for item in items) for name, items in group.items()}
-        costs = {name: statistics.median(item.cost_us for item in items) for name, items in group.items()}
-        lines.append(
-            f"| {script} | {protocol} | {threads} | {rates[HAPROXY]:,.0f}/s | {rates[PROXY]:,.0f}/s "
-            f"| {rates[PROXY] / rates[HAPROXY]:.2f} | {costs[HAPROXY]:.0f} us | {costs[PROXY]:.0f} us |"
-        )
+        rates = [statistics.median(item.rate for item in group[name]) for name in systems]
+        costs = [statistics.median(item.cost_us for item in group[name]) for name in systems]
+        ratios = [
+            statistics.median(
+                mine.rate / other.rate for mine, other in zip(group[PROXY], group[name], strict=True)
+            )
+            for name in (OVER_TCP, OVER_SOCKET)
+        ]
+        cells = [script, protocol, str(threads), *(f"{rate:,.0f}/s" for rate in rates)]
+        cells += [*(f"{ratio:.2f}" for ratio in ratios), *(f"{cost:.0f} us" for cost in costs)]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
