@@ -2,6 +2,7 @@
 
 import dataclasses
 import subprocess
+from concurrent import futures
 from typing import Any
 
 import pymysql
@@ -25,7 +26,7 @@ async def test_session_chooses_its_level_and_goes_back_to_the_default(servers: P
 
         def client() -> None:
             with proxy.connect() as connection:
-                assert rows(connection, "SELECT @@wolfscale_consistency") == [("session",)]
+                assert rows(connection, "SELECT @@wolfscale_consistency") == [("node",)]
                 rows(connection, "SET SESSION wolfscale_consistency = 'leader'")
                 assert rows(connection, "SELECT @@wolfscale_consistency AS level") == [("leader",)]
                 before = local_reads(proxy)
@@ -35,7 +36,9 @@ async def test_session_chooses_its_level_and_goes_back_to_the_default(servers: P
                 rows(connection, "SET wolfscale_consistency = DEFAULT")
                 assert rows(connection, COUNT) == [(3,)]
                 assert local_reads(proxy) == before + 1
-                with pytest.raises(pymysql.err.Error, match="use one of session, eventual, strong, leader"):
+                with pytest.raises(
+                    pymysql.err.Error, match="use one of node, session, eventual, strong, leader"
+                ):
                     rows(connection, "SET wolfscale_consistency = 'often'")
 
         await proxy.run(client)
@@ -91,6 +94,49 @@ async def test_hint_holds_for_its_own_query_only(servers: Pair) -> None:
                 assert local_reads(proxy) == before + 1
 
         await proxy.run(client)
+
+
+async def test_read_waits_for_what_another_session_was_told(servers: Pair) -> None:
+    async with cluster(servers, bounds=dataclasses.replace(BOUNDS, replica_seconds=60)) as proxy:
+        servers.catch_up()
+
+        def client() -> None:
+            with proxy.connect() as writer, proxy.connect() as reader, futures.ThreadPoolExecutor() as pool:
+                assert rows(reader, COUNT) == [(3,)]
+                proxy.hold_applied = True
+                rows(writer, "INSERT INTO t (v) VALUES ('seen')")
+                [answer] = rows(reader, f"WOLFSCALE EXPLAIN {COUNT}")
+                assert "once it has applied transaction" in answer[1]
+                before = local_reads(proxy)
+                rows(reader, "SET wolfscale_consistency = 'session'")
+                rows(reader, COUNT)
+                assert local_reads(proxy) == before + 1
+                rows(reader, "SET wolfscale_consistency = DEFAULT")
+                read = pool.submit(rows, reader, COUNT)
+                while "Waiting for the local server" not in str(rows(writer, "SHOW WOLFSCALE SESSIONS")):
+                    assert not read.done()
+                proxy.hold_applied = False
+                assert read.result(60) == [(4,)]
+                assert local_reads(proxy) == before + 2
+                rows(writer, "DELETE FROM t WHERE v = 'seen'")
+
+        await proxy.run(client)
+
+
+async def test_leader_reads_for_a_replica_that_has_not_what_another_session_was_told(servers: Pair) -> None:
+    async with cluster(servers, bounds=dataclasses.replace(BOUNDS, replica_seconds=0.1)) as proxy:
+
+        def client() -> None:
+            with proxy.connect() as writer, proxy.connect() as reader:
+                rows(reader, COUNT)
+                proxy.hold_applied = True
+                rows(writer, "INSERT INTO t (v) VALUES ('seen')")
+                assert rows(reader, COUNT) == [(4,)]
+                proxy.hold_applied = False
+                rows(writer, "DELETE FROM t WHERE v = 'seen'")
+
+        await proxy.run(client)
+        assert proxy.listener.statistics.stale_reads == 1
 
 
 async def test_eventual_read_does_not_wait_for_the_sessions_own_write(servers: Pair) -> None:
@@ -178,7 +224,7 @@ async def test_own_answers_are_read_by_mariadbs_own_client(servers: Pair) -> Non
             "n\tfollower",
             "m\tleader",
             "@@wolfscale_consistency",
-            "session",
+            "node",
         ]
         assert "a plain read outside a transaction" in said
 

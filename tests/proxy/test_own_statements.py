@@ -72,7 +72,7 @@ def test_other_statement_is_left_alone(sql: str) -> None:
 @pytest.mark.parametrize(
     ("sql", "message"),
     [
-        ("SET wolfscale_consistency = 'strnog'", "use one of session, eventual, strong, leader"),
+        ("SET wolfscale_consistency = 'strnog'", "use one of node, session, eventual, strong, leader"),
         ("SET GLOBAL wolfscale_consistency = 'strong'", "wolfscale.toml"),
         ("SET wolfscale_consistency = 'strong', autocommit = 1", "by itself"),
         ("SELECT @@wolfscale_consistency, 1", "by itself"),

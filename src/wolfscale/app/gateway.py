@@ -16,6 +16,7 @@ from wolfscale.mysql.constants import Capability
 from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerError
 from wolfscale.node.errors import NodeError, RpcError
 from wolfscale.node.node import Node
+from wolfscale.proxy.acknowledged import Acknowledged
 from wolfscale.proxy.outline import Outline, outline
 from wolfscale.proxy.view import View, Views
 from wolfscale.raft.errors import RaftError
@@ -55,9 +56,17 @@ class GatewaySession:
     """`api.gateway.LeaderSession`."""
 
     def __init__(
-        self, connection: Connection, *, term: int, views: Views, intents: IntentCalls, wait: float
+        self,
+        connection: Connection,
+        *,
+        term: int,
+        views: Views,
+        acknowledged: Acknowledged,
+        intents: IntentCalls,
+        wait: float,
     ) -> None:
         self.connection = connection
+        self._acknowledged = acknowledged
         self._term = term
         self._views = views
         self._intents = intents
@@ -71,7 +80,10 @@ class GatewaySession:
             await views.changes.wait_until(
                 lambda: views.is_committed(sequence, term) or views.current.term != term
             )
-        return views.is_committed(sequence, term)
+        if not views.is_committed(sequence, term):
+            return False
+        self._acknowledged.note(sequence)
+        return True
 
     @asynccontextmanager
     async def definition(self) -> AsyncIterator[None]:
@@ -105,6 +117,7 @@ class Gateway:
     Args:
         node: dials the leader, and asks a majority.
         views: what the cluster looks like.
+        acknowledged: is told what clients are.
         intents: reaches the leader's intent marks.
         account: logs in on every server.
         default_database: of tables named without one.
@@ -118,6 +131,7 @@ class Gateway:
         *,
         node: Node,
         views: Views,
+        acknowledged: Acknowledged,
         intents: IntentCalls,
         account: Account,
         default_database: str | None,
@@ -130,6 +144,7 @@ class Gateway:
         self.read_wait_seconds = read_wait_seconds
         self._node = node
         self._views = views
+        self._acknowledged = acknowledged
         self._intents = intents
         self._account = account
         self._node_account = node_account
@@ -174,6 +189,7 @@ class Gateway:
                 connection,
                 term=pool.epoch_of(connection),
                 views=self._views,
+                acknowledged=self._acknowledged,
                 intents=self._intents,
                 wait=self.write_wait_seconds,
             )

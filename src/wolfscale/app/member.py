@@ -47,6 +47,7 @@ from wolfscale.mysql.binlog.gtid import Gtid
 from wolfscale.node.node import Node
 from wolfscale.node.options import NodeOptions
 from wolfscale.node.storage import RaftStorage
+from wolfscale.proxy.acknowledged import Acknowledged, shared_memory
 from wolfscale.raft.types import Suffrage
 from wolfscale.replication.application import Application
 from wolfscale.replication.clone import serve_clone
@@ -236,9 +237,11 @@ class _Member:
         self._switch_overs = SwitchOvers(node, parts.lifecycle if parts else None, publisher.views)
         self._api_account = api_account(secret)
         logs.hide(self._api_account.password)
+        memory = shared_memory(1 + config.proxy.workers)
         self._gateway = Gateway(
             node=node,
             views=publisher.views,
+            acknowledged=Acknowledged(memory),
             intents=intents,
             account=self._api_account,
             default_database=config.database.database,
@@ -253,6 +256,7 @@ class _Member:
                     secret=secret,
                     listener=bind_clients(config.proxy.bind_address),
                     publisher=publisher,
+                    acknowledged_descriptor=memory,
                     database=parts.database,
                     intents=intents,
                     settings=GlobalSettingCalls(node, parts.lifecycle),

@@ -17,6 +17,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
         certificates: certificate, key and authority files where they are given.
         listen_descriptor: the listening socket.
         control_descriptor: the control stream's socket.
+        acknowledged_descriptor: memory for `Acknowledged`.
+        place: this worker's there.
         max_connections: clients at once in this worker.
         write_wait: seconds that a statement waits for a leader.
         read_wait: seconds that a read waits for the local MariaDB.
@@ -32,6 +34,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     certificates: tuple[Path, Path, Path] | None
     listen_descriptor: int
     control_descriptor: int
+    acknowledged_descriptor: int
+    place: int
     max_connections: int
     write_wait: float
     read_wait: float

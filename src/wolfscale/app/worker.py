@@ -1,5 +1,6 @@
 """A proxy worker process: `python -m wolfscale.app.worker`, started by the node and by nobody else."""
 
+import os
 import signal
 import socket
 import sys
@@ -13,6 +14,7 @@ from wolfscale.app.client_tls import client_tls
 from wolfscale.app.options import WorkerOptions
 from wolfscale.node.dialer import Dialer
 from wolfscale.node.tls import CertificateFiles, Credentials
+from wolfscale.proxy.acknowledged import Acknowledged
 from wolfscale.proxy.connections import Bounds
 from wolfscale.proxy.consistency import Level
 from wolfscale.proxy.control import ControlClient
@@ -51,6 +53,8 @@ async def _run(options: WorkerOptions) -> None:
     control_socket = socket.socket(fileno=options.control_descriptor)
     stream = trio.SocketStream(trio.socket.from_stdlib_socket(control_socket))
     control = ControlClient(stream)
+    acknowledged = Acknowledged(options.acknowledged_descriptor, options.place)
+    os.close(options.acknowledged_descriptor)
 
     async def open_leader(view: View, proxy_header: bytes) -> trio.abc.Stream:
         if view.is_leader:
@@ -70,6 +74,7 @@ async def _run(options: WorkerOptions) -> None:
                 ),
                 max_sessions=options.max_connections,
                 tls=client_tls(options.tls, options.secret),
+                acknowledged=acknowledged,
             )
             control.handler = listener.answer
             nursery.start_soon(_report, control, listener.statistics)

@@ -4,6 +4,7 @@ A worker gets the listening socket and its end of the control stream as descript
 as JSON on its standard input, so that no secret stands in its arguments or environment.
 """
 
+import os
 import socket
 import subprocess
 import sys
@@ -75,6 +76,8 @@ class Workers:
         secret: the cluster's secret.
         listener: the clients' socket, shared by all workers.
         publisher: what the workers are pushed; somebody else runs it.
+        acknowledged_descriptor: memory that the workers share with this process, which has place 0 there;
+            `run` closes it.
         database: asked for accounts.
         intents: where intents go.
         settings: where global variables go.
@@ -93,6 +96,7 @@ class Workers:
         secret: bytes,
         listener: socket.socket,
         publisher: ViewPublisher,
+        acknowledged_descriptor: int,
         database: Database,
         intents: IntentCalls,
         settings: GlobalSettingCalls,
@@ -104,6 +108,7 @@ class Workers:
         self._secret = secret
         self._listener = listener
         self._publisher = publisher
+        self._acknowledged_descriptor = acknowledged_descriptor
         self._accounts = AccountLookup(database)
         self._intents = intents
         self._settings = settings
@@ -119,9 +124,12 @@ class Workers:
 
     async def run(self) -> None:
         """Keep the workers running until cancelled; then none is left."""
-        async with trio.open_nursery() as nursery:
-            for number in range(self._config.proxy.workers):
-                nursery.start_soon(self._keep_running, number)
+        try:
+            async with trio.open_nursery() as nursery:
+                for number in range(self._config.proxy.workers):
+                    nursery.start_soon(self._keep_running, number)
+        finally:
+            os.close(self._acknowledged_descriptor)
 
     def status(self) -> ProxyStatus:
         """Where the proxy listens, its sessions and counters, summed over the workers."""
@@ -148,7 +156,7 @@ class Workers:
     async def _run_one(self, number: int) -> int:
         ours, theirs = socket.socketpair()
         with theirs:
-            child = self._spawn(theirs)
+            child = self._spawn(theirs, place=number + 1)
         try:
             stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
             async with trio.open_nursery() as nursery:
@@ -159,8 +167,8 @@ class Workers:
         finally:
             await child.end()
 
-    def _spawn(self, control: socket.socket) -> Child:
-        descriptors = (self._listener.fileno(), control.fileno())
+    def _spawn(self, control: socket.socket, place: int) -> Child:
+        descriptors = (self._listener.fileno(), control.fileno(), self._acknowledged_descriptor)
         child = spawn(
             [sys.executable, "-m", "wolfscale.app.worker"],
             stdin=subprocess.PIPE,
@@ -170,10 +178,12 @@ class Workers:
         assert child.stdin is not None
         # The whole text fits into the pipe, so this does not block.
         with child.stdin as pipe:
-            pipe.write(msgspec.json.encode(self._options(*descriptors)))
+            pipe.write(msgspec.json.encode(self._options(*descriptors, place)))
         return child
 
-    def _options(self, listen_descriptor: int, control_descriptor: int) -> WorkerOptions:
+    def _options(
+        self, listen_descriptor: int, control_descriptor: int, acknowledged_descriptor: int, place: int
+    ) -> WorkerOptions:
         proxy, cluster = self._config.proxy, self._config.cluster
         certificates = None
         if cluster.tls_cert and cluster.tls_key and cluster.tls_ca:
@@ -184,6 +194,8 @@ class Workers:
             certificates=certificates,
             listen_descriptor=listen_descriptor,
             control_descriptor=control_descriptor,
+            acknowledged_descriptor=acknowledged_descriptor,
+            place=place,
             max_connections=max(1, proxy.max_connections // proxy.workers),
             write_wait=proxy.write_wait_ms / 1000,
             read_wait=proxy.read_wait_ms / 1000,

@@ -79,6 +79,7 @@ class Durability(StrEnum):
 class Consistency(StrEnum):
     """How much a read must have seen."""
 
+    NODE = "node"
     SESSION = "session"
     EVENTUAL = "eventual"
     STRONG = "strong"
@@ -289,13 +290,14 @@ class ProxyConfig(Section):
         default=1000,
         ge=0,
         le=3_600_000,
-        description="How long a read waits for the local server to have the session's own writes, in "
+        description="How long a read waits for the local server to have the writes that it must see, in "
         "milliseconds, before it runs on the leader.",
     )
     consistency: Annotated[Consistency, Field(strict=False)] = Field(
-        default=Consistency.SESSION,
-        description='How much reads must have seen. `"session"`: the session\'s own writes, and never back '
-        'in time. `"eventual"`: whatever the local server has. `"strong"`: all that was committed when the '
+        default=Consistency.NODE,
+        description='How much reads must have seen. `"node"`: whatever a client of this node was told is '
+        "committed, and never back in time. `\"session\"`: the session's own writes instead of all clients'. "
+        '`"eventual"`: whatever the local server has. `"strong"`: all that was committed when the '
         'read began, as a majority confirms. `"leader"`: reads run on the leader. A session chooses '
         "for itself with `SET SESSION wolfscale_consistency = 'strong'`.",
     )

@@ -53,7 +53,7 @@ class Bounds:
     log_in_seconds: float = 20.0
     apply_seconds: float = 3.0
     fence_seconds: float = 2.0
-    consistency: Level = Level.SESSION
+    consistency: Level = Level.NODE
     max_lag: int = 0
 
     def lags(self, view: View) -> bool:

@@ -17,6 +17,7 @@ from wolfscale.mysql.errors import ER_NET_PACKET_TOO_LARGE, ConnectionLost, Remo
 from wolfscale.mysql.framing import packet
 from wolfscale.mysql.results import rewrite_ok
 from wolfscale.mysql.transport import PacketStream
+from wolfscale.proxy.acknowledged import Acknowledged
 from wolfscale.proxy.backend import BackendConnection, Backends
 from wolfscale.proxy.connections import ER_MUST_CHANGE_PASSWORD, Bounds, Connections
 from wolfscale.proxy.consistency import Level, SessionConsistency
@@ -79,11 +80,12 @@ class Executor:
         facts: SessionFacts,
         bounds: Bounds,
         statistics: Statistics,
+        acknowledged: Acknowledged | None = None,
     ) -> None:
         self.connections = connections
         self.state = state
         self.facts = facts
-        self.consistency = SessionConsistency(bounds.consistency)
+        self.consistency = SessionConsistency(bounds.consistency, acknowledged)
         self._client = client
         self._client_capabilities = client_capabilities
         self._backends = backends

@@ -38,7 +38,7 @@ class Freshness:
                 ER_NO_MAJORITY,
                 "HY000",
                 f"No majority of the cluster confirms what is committed, as a strong read needs ({error}): "
-                "try again, or read with wolfscale_consistency = 'session'",
+                "try again, or read with wolfscale_consistency = 'node'",
             ) from error
 
     async def wait_applied(self) -> bool:
@@ -50,13 +50,17 @@ class Freshness:
         if consistency.leader_was_read:
             consistency.on_position(await self._leader_position())
 
+        bound = consistency.bound
+
         def has_applied() -> bool:
-            return views.current.applied_sequence >= consistency.required
+            return views.current.applied_sequence >= bound
 
         if not has_applied():
             waiting = self._connections.waits.interruptible("Waiting for the local server to catch up")
             with waiting, trio.move_on_after(self._bounds.replica_seconds):
                 await views.changes.wait_until(lambda: has_applied() or not views.current.database_ready)
+            if not has_applied():
+                consistency.on_never_applied(views.current.committed_sequence)
         return has_applied()
 
     async def _leader_position(self) -> int:

@@ -16,6 +16,7 @@ from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerEr
 from wolfscale.mysql.proxy_protocol import build_local, build_v1
 from wolfscale.mysql.results import build_error
 from wolfscale.mysql.transport import PacketStream
+from wolfscale.proxy.acknowledged import Acknowledged
 from wolfscale.proxy.admission import Admission
 from wolfscale.proxy.backend import RECEIVE_BYTES, Backends
 from wolfscale.proxy.classify import Classifier
@@ -57,6 +58,7 @@ class Listener:
         max_sessions: int = MAX_SESSIONS,
         max_log_ins: int = MAX_LOG_INS,
         tls: ClientTls | None = None,
+        acknowledged: Acknowledged | None = None,
         of_session: Callable[[], AbstractContextManager[Backends]] | None = None,
     ) -> None:
         """Prepare.
@@ -67,6 +69,7 @@ class Listener:
             max_sessions: clients that may be connected.
             max_log_ins: of these, that may be logging in.
             tls: what clients are offered; None: nothing.
+            acknowledged: shared with the proxy's other processes; None: there are none.
             of_session: each session's own backends, where not all read from the same server.
         """
         self.statistics = Statistics()
@@ -74,6 +77,7 @@ class Listener:
         self._of_session = of_session or (lambda: contextlib.nullcontext(backends))
         self._tls = tls
         self._bounds = bounds or Bounds()
+        self._acknowledged = acknowledged or Acknowledged()
         self._max_sessions = max_sessions
         self._admission = Admission(max_sessions=max_sessions, max_log_ins=max_log_ins)
         self._classifier = Classifier(node_account=backends.views.current.node_account)
@@ -238,6 +242,7 @@ class Listener:
                 classifier=self._classifier,
                 statistics=self.statistics,
                 bounds=self._bounds,
+                acknowledged=self._acknowledged,
                 engine=engine,
                 idle_sessions=self._idle_sessions,
                 id=id,

@@ -146,8 +146,8 @@ class OwnAnswers:
             return "leader", f"{reason}, but this node's MariaDB is {lag} transactions behind (max_lag)"
         if consistency.now is Level.STRONG:
             return here, f"{reason}, once it has applied what a majority confirms as committed"
-        if consistency.now is Level.SESSION and view.applied_sequence < consistency.required:
-            return here, f"{reason}, once it has applied transaction {consistency.required}"
+        if consistency.now is not Level.EVENTUAL and view.applied_sequence < consistency.bound:
+            return here, f"{reason}, once it has applied transaction {consistency.bound}"
         return here, reason
 
     def _status(self) -> list[Sequence[str]]:
@@ -163,7 +163,7 @@ class OwnAnswers:
             "Wolfscale_lag": max(0, view.committed_sequence - view.applied_sequence),
             "Wolfscale_database_ready": "ON" if view.database_ready else "OFF",
             "Wolfscale_consistency": consistency.level.value,
-            "Wolfscale_session_required_sequence": consistency.required,
+            "Wolfscale_session_required_sequence": consistency.bound,
         }
         counters = {f"Wolfscale_{name}": value for name, value in self._statistics.as_dict().items()}
         return [(name, str(value)) for name, value in (facts | counters).items()]

@@ -12,6 +12,7 @@ from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerEr
 from wolfscale.mysql.proxy_protocol import client_address
 from wolfscale.mysql.results import Ok, build_error, build_ok
 from wolfscale.mysql.transport import PacketStream
+from wolfscale.proxy.acknowledged import Acknowledged
 from wolfscale.proxy.activity import Activity
 from wolfscale.proxy.backend import Backends
 from wolfscale.proxy.change_user import relay_change_user
@@ -68,6 +69,7 @@ class Session:
         bounds: Bounds,
         engine: Engine | None = None,
         idle_sessions: IdleSessions | None = None,
+        acknowledged: Acknowledged | None = None,
         id: int = 0,
     ) -> None:
         """Begin a session.
@@ -81,6 +83,7 @@ class Session:
             bounds: how long the session waits.
             engine: carries what needs none of this task, if the client's stream lets it.
             idle_sessions: ends the session when its client has asked for nothing for too long.
+            acknowledged: what the proxy's sessions were told; None: this is the only one.
             id: the session's, as its client knows it.
         """
         self.id = id
@@ -111,6 +114,7 @@ class Session:
             facts=self._facts,
             bounds=bounds,
             statistics=statistics,
+            acknowledged=acknowledged,
         )
         self._prepared = PreparedStatements(self._executor, backends)
         self._shortcut = Shortcut(

@@ -74,6 +74,6 @@ class WaitingRead:
             and (
                 consistency.now is Level.EVENTUAL
                 or consistency.leader_was_read
-                or view.applied_sequence >= consistency.required
+                or view.applied_sequence >= consistency.bound
             )
         )
