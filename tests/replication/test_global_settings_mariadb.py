@@ -66,6 +66,39 @@ async def test_recorded_values_are_given_to_a_server_that_starts_and_taken_back(
         assert await shown(node) == configured
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("system_versioning_asof", "'2020-02-02 00:00:00'"),
+        ("default_tmp_storage_engine", "MyISAM"),
+        ("innodb_tmpdir", "'/tmp'"),
+    ],
+)
+async def test_variable_without_a_value_has_none_again_when_it_is_taken_back(name: str, value: str) -> None:
+    async with founded() as (node, settings):
+
+        async def now() -> object:
+            return (await node.database.query(f"SELECT @@GLOBAL.{name}")).rows
+
+        configured = await now()
+        await node.database.query(f"SET GLOBAL {name} = {value}")
+        await settings.record([name.upper()], [], "app")
+        assert await now() != configured
+        # As a replica sees what the primary has deleted.
+        await node.database.query("DELETE FROM wolfscale.global_settings")
+        await settings.apply()
+        assert await now() == configured
+
+        # A client has taken the value away without the word DEFAULT, and another server starts.
+        if name != "system_versioning_asof":
+            await node.database.query(f"SET GLOBAL {name} = NULL")
+            await settings.record([name.upper()], [], "app")
+            await node.database.query(f"SET GLOBAL {name} = {value}")
+            settings.on_start()
+            await settings.apply()
+            assert await now() == configured
+
+
 async def test_row_that_has_gone_is_taken_back_by_the_servers_that_had_it() -> None:
     async with founded() as (node, settings):
         configured = await shown(node)

@@ -28,6 +28,8 @@ log = logs.logger(__name__)
 
 _NUMBERS = frozenset({"BOOLEAN", "INT", "INT UNSIGNED", "BIGINT", "BIGINT UNSIGNED", "DOUBLE"})
 """Types of variables whose values are no quoted text (information_schema.SYSTEM_VARIABLES)."""
+_NO_VALUE = frozenset({"", "DEFAULT"})
+"""What information_schema shows of a variable that has no value. Some of them cannot be set to that text."""
 _NO_SUCH_TABLE = frozenset({1146, 1049})
 _ALL = (
     "SELECT LOWER(variable_name), global_value, variable_type FROM information_schema.system_variables "
@@ -91,7 +93,7 @@ class GlobalSettings:
                 del self._applied[name]
             for name, value in rows.items():
                 if self._applied.get(name) != value:
-                    await self._set(name, value.sql)
+                    await self._set(name, value)
                     self._applied[name] = value
 
     async def record(self, names: Sequence[str], defaults: Sequence[str], user: str) -> None:
@@ -155,19 +157,23 @@ class GlobalSettings:
         rows = (await self._database.query(chosen)).rows
         return {name or "": Value(text, (kind or "") not in _NUMBERS) for name, text, kind in rows}
 
-    async def _set(self, name: str, value: str) -> None:
+    async def _set(self, name: str, value: Value | None) -> None:
+        """Set a variable to a value; None: to MariaDB's own default."""
+        sql = "DEFAULT" if value is None else value.sql
         try:
-            await self._database.query(f"SET GLOBAL {identifier(name)} = {value}")
+            await self._database.query(f"SET GLOBAL {identifier(name)} = {sql}")
         except ServerError as error:
+            if value is not None and value.text in _NO_VALUE:
+                await self._set(name, None)
+                return
             log.warning(
-                "MariaDB refuses a setting of the cluster", variable=name, value=value, reason=str(error)
+                "MariaDB refuses a setting of the cluster", variable=name, value=sql, reason=str(error)
             )
         if name == "time_zone":
             await self._database.read_time_zone()
 
     async def _reset(self, name: str) -> None:
-        configured = self._configured.get(name)
-        await self._set(name, configured.sql if configured is not None else "DEFAULT")
+        await self._set(name, self._configured.get(name))
 
     async def _write(self, present: Mapping[str, Value], defaults: Sequence[str], user: str) -> None:
         async with await self._database.connect() as connection:
