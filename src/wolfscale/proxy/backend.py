@@ -1,6 +1,7 @@
 """A session's connection to one MariaDB server, and where such connections come from."""
 
 import contextlib
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -35,6 +36,8 @@ from wolfscale.proxy.server_tls import begin_tls
 from wolfscale.proxy.view import Views
 from wolfscale.sockets import NOT_NOW, NonblockingStream
 
+WAIT_TIMEOUT = 28800
+"""Seconds; MariaDB's own default of wait_timeout, where a server has not told it."""
 MOST_ROWS = 4096
 """Of an answer to the proxy itself; more are read and dropped."""
 RECEIVE_BYTES = 1 << 15
@@ -244,6 +247,7 @@ class BackendConnection:
         closed: it broke or was closed.
         variables: the tracked session variables as last told.
         last_gtid: the newest GTID that it told.
+        used: when the last command on it began, by the monotonic clock.
         sandboxed: the account's password has expired, and only the leader is of use: there it can be changed.
     """
 
@@ -271,7 +275,13 @@ class BackendConnection:
         self.closed = False
         self.variables: dict[bytes, bytes] = {}
         self.last_gtid = ""
+        self.used = time.monotonic()
         self.sandboxed = False
+
+    @property
+    def wait_timeout(self) -> int:
+        """The session's, in seconds."""
+        return int(self.variables.get(b"wait_timeout", WAIT_TIMEOUT))
 
     def is_passable(self, known_entries: int) -> bool:
         """Whether it knows the session's state and its socket may be used beside its stream."""
@@ -326,6 +336,7 @@ class BackendConnection:
             ServerError: the first error of any of them.
             ConnectionLost: it is gone, and closed now.
         """
+        self.used = time.monotonic()
         queued = list(commands)
         rows: list[tuple[bytes | None, ...]] = []
         failure: ServerError | None = None

@@ -1,11 +1,14 @@
 """A session's two connections: the local one for reads, and the leader's, opened when it is first needed."""
 
+import contextlib
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import trio
 
+from wolfscale.mysql.constants import Command
 from wolfscale.mysql.errors import ConnectionLost, RemoteProtocolError, ServerError
 from wolfscale.proxy.backend import BackendConnection, Backends, Credentials, log_in
 from wolfscale.proxy.consistency import Level
@@ -19,6 +22,7 @@ from wolfscale.proxy.errors import (
 )
 from wolfscale.proxy.router import SessionFacts
 from wolfscale.proxy.state import SessionState
+from wolfscale.proxy.statement import Effect
 from wolfscale.proxy.statistics import Statistics
 from wolfscale.proxy.user_variables import utf8_around
 from wolfscale.proxy.view import View
@@ -29,6 +33,11 @@ ER_BAD_DB = 1049
 ER_MUST_CHANGE_PASSWORD = 1820
 LOG_IN_REFUSED = frozenset({1044, 1045, 1130, 1698, 4151})
 """What a server says to credentials that have been good before; further attempts would be refused as well."""
+KEPT_PART = 0.25
+"""Of wait_timeout: when a server that has heard nothing of a session is told of it."""
+CERTAIN_SECONDS = 15.0
+"""A server that ends connections sooner than a few times this is thought of at each read."""
+_LIVES_ON_LEADER = Effect.USER_LOCKS | Effect.NAMED_STATEMENTS | Effect.HANDLERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -317,6 +326,40 @@ class Connections:
         keeps = self._facts.is_bound or self._facts.next_transaction or self._state.lost_with_leader()
         with self.waits.named(RECEIVING) if keeps else self.waits.interruptible(RECEIVING):
             yield
+
+    @property
+    def leader_may_be_due(self) -> bool:
+        """Whether the leader's server may be about to end the session's connection by `wait_timeout`.
+
+        That counts where something lives on it, but reads run elsewhere, so that the client does not wait for
+        anything. It is asked whenever the view changes, which is every few seconds: hence the certain time.
+        """
+        writer = self.writer
+        if writer is None or writer.closed:
+            return False
+        state = self._state
+        if not state.effects & _LIVES_ON_LEADER and state.user_variables.is_complete:
+            return False
+        seconds = writer.wait_timeout * KEPT_PART
+        return seconds < CERTAIN_SECONDS or time.monotonic() - writer.used > seconds
+
+    async def keep_leader(self) -> None:
+        """Have the leader's server hear of the session, if it has not for a part of `wait_timeout`.
+
+        What is lost if it does not answer, the next statement there says.
+        """
+        writer = self.writer
+        if (
+            writer is None
+            or writer.closed
+            or time.monotonic() - writer.used <= writer.wait_timeout * KEPT_PART
+        ):
+            return
+        with (
+            contextlib.suppress(ConnectionLost, ServerError),
+            trio.move_on_after(self._bounds.open_seconds),
+        ):
+            await writer.run((bytes((Command.PING,)),))
 
     async def drop_writer(self) -> None:
         """Close the leader's connection."""

@@ -7,6 +7,7 @@ the client hears OK (the second lock; the first is semi-synchronous replication 
 
 from contextlib import nullcontext
 from dataclasses import replace
+from time import monotonic
 
 import trio
 
@@ -147,6 +148,8 @@ class Executor:
             ClientGone: the client is gone.
             PartlySent: the session cannot go on.
         """
+        if self.connections.leader_may_be_due:
+            await self.connections.keep_leader()
         if (
             self.facts.local_transaction
             and request.command != Command.STMT_PREPARE
@@ -335,6 +338,7 @@ class Executor:
         """Send a command and relay its response; false when it was declined and another must run it."""
         tracker, command = connection.tracker, request.command
         self.last = connection
+        connection.used = monotonic()
         if request.once:
             self.connections.passing_on = True
             with self.connections.receiving():

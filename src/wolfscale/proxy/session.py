@@ -44,8 +44,6 @@ from wolfscale.proxy.waits import RECEIVING
 from wolfscale.sockets import NonblockingStream
 
 ER_UNKNOWN_COMMAND = 1047
-WAIT_TIMEOUT = 28800
-"""Seconds; MariaDB's own default of wait_timeout, where a server has not told it."""
 _AUTOCOMMIT = int(Status.AUTOCOMMIT)
 
 _SCHEMA_CHANGE = Statement(kind=Kind.SETTINGS, reason="changes the default schema", schema=True)
@@ -152,7 +150,7 @@ class Session:
             statistics=statistics,
         )
         self._idle_sessions = idle_sessions or IdleSessions()
-        self._watched_timeout = self._wait_timeout
+        self._watched_timeout = first.wait_timeout
         self._lane: Lane | None = None
         if engine is not None and isinstance(client.stream, NonblockingStream):
             self._lane = Lane(engine, client, self._shortcut)
@@ -203,20 +201,15 @@ class Session:
             except ServerError as error:
                 await self._answer_error(error.errno, error.sqlstate, error.message)
             self._activity.end()
-            if self._wait_timeout != self._watched_timeout:
-                self._watched_timeout = self._wait_timeout
+            if self._executor.last.wait_timeout != self._watched_timeout:
+                self._watched_timeout = self._executor.last.wait_timeout
                 self._idle_sessions.watch(self)
-
-    @property
-    def _wait_timeout(self) -> int:
-        """The session's, in seconds."""
-        return int(self._executor.last.variables.get(b"wait_timeout", WAIT_TIMEOUT))
 
     @property
     def idle_due(self) -> float:
         """When the session ends if nothing is asked of it until then, by the monotonic clock."""
         busy = self._activity.is_busy or (self._lane is not None and self._lane.is_sending)
-        return (time.monotonic() if busy else self._activity.since) + self._wait_timeout
+        return (time.monotonic() if busy else self._activity.since) + self._executor.last.wait_timeout
 
     def end_idle(self) -> None:
         """End the session without a word, as MariaDB does after `wait_timeout`: by a reset.

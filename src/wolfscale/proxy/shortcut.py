@@ -224,7 +224,7 @@ class Shortcut:
 
     def begin(self, code: int, statement: Statement, connection: BackendConnection) -> None:
         """A command is sent: its response is followed from now on."""
-        self.since = monotonic()
+        self.since = connection.used = monotonic()
         self.command = code
         self.statement = statement
         self.connection = connection
@@ -270,6 +270,8 @@ class Shortcut:
             and (view.writable or self._facts.is_bound)
         ):
             self._writer = writer
+        if connections.leader_may_be_due:
+            self._reader = reader = None
         if self._facts.local_transaction:
             # Its snapshot is what it must see, and all else is the task's.
             self._reader = reader if reader is not None and reader.is_passable(known) else None
