@@ -1,6 +1,8 @@
 """What a node tells its proxy workers at their start; apart, so that a worker imports little."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -44,3 +46,18 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     tls: TlsOptions | None
     log_format: LogFormat
     log_level: int
+
+
+def encoded(options: WorkerOptions) -> bytes:
+    """As a worker reads it from its standard input: JSON, paths as text."""
+    return msgspec.json.encode(options, enc_hook=os.fspath)
+
+
+def decoded(text: bytes) -> WorkerOptions:
+    """What `encoded` has made, as it was."""
+    return msgspec.json.decode(text, type=WorkerOptions, dec_hook=_path)
+
+
+def _path(_kind: type, value: Any) -> Path:
+    """The one type that msgspec does not know itself."""
+    return Path(value)

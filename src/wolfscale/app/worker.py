@@ -5,13 +5,12 @@ import signal
 import socket
 import sys
 
-import msgspec
 import trio
 
 from wolfscale import logs
 from wolfscale.app.backends import open_leader_session
 from wolfscale.app.client_tls import client_tls
-from wolfscale.app.options import WorkerOptions
+from wolfscale.app.options import WorkerOptions, decoded
 from wolfscale.node.dialer import Dialer
 from wolfscale.node.tls import CertificateFiles, Credentials
 from wolfscale.proxy.acknowledged import Acknowledged
@@ -33,7 +32,7 @@ def main() -> None:
     """Serve clients until the node is gone."""
     # The node stops its workers itself; a Ctrl-C in the terminal goes to the whole process group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    options = msgspec.json.decode(sys.stdin.buffer.read(), type=WorkerOptions)
+    options = decoded(sys.stdin.buffer.read())
     logs.configure(
         format=options.log_format,
         level=options.log_level,

@@ -21,7 +21,7 @@ from wolfscale.app.client_tls import prepare
 from wolfscale.app.global_settings import GlobalSettingCalls
 from wolfscale.app.ids import NodeIds
 from wolfscale.app.intents import IntentCalls
-from wolfscale.app.options import WorkerOptions
+from wolfscale.app.options import WorkerOptions, encoded
 from wolfscale.app.questions import NodeQuestions
 from wolfscale.app.session_calls import SessionCalls
 from wolfscale.app.tls_settings import tls_options
@@ -178,7 +178,7 @@ class Workers:
         assert child.stdin is not None
         # The whole text fits into the pipe, so this does not block.
         with child.stdin as pipe:
-            pipe.write(msgspec.json.encode(self._options(*descriptors, place)))
+            pipe.write(encoded(self._options(*descriptors, place)))
         return child
 
     def _options(
