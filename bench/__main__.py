@@ -1,6 +1,7 @@
 """`python -m bench`: everything side by side in one run; writes its sections of docs/performance.md.
 
-python -m bench [--rounds 3] [--seconds 8] [--threads 1,16,64] [--only throughput|outages|relay] [--dry-run]
+python -m bench [--rounds 3] [--seconds 8] [--threads 1,16,64] [--only throughput|outages|relay|levels]
+    [--dry-run]
 """
 
 import argparse
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import trio
 
-from bench import relay
+from bench import levels, relay
 from bench.outages import longest_gap
 from bench.report import made_by, write_sections
 from bench.servers import Server, galera, single_mariadb
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=8)
     parser.add_argument("--threads", default="1,16,64")
-    parser.add_argument("--only", choices=["throughput", "outages", "relay"])
+    parser.add_argument("--only", choices=["throughput", "outages", "relay", "levels"])
     parser.add_argument("--dry-run", action="store_true", help="print the sections only")
     arguments = parser.parse_args()
     root = Path(__file__).resolve().parent.parent
@@ -58,6 +59,8 @@ def main() -> None:
         if only in (None, "relay"):
             runs = trio.run(relaying, directory, rounds, seconds)
             sections.append(relay.section(runs, rounds, seconds))
+        if only in (None, "levels"):
+            sections.append(levels.section(trio.run(reading, directory, rounds, seconds), rounds, seconds))
         print("\n".join(sections))
         if not arguments.dry_run:
             write_sections(*sections)
@@ -161,6 +164,15 @@ async def relaying(directory: Path, rounds: int, seconds: int) -> relay.Runs:
     cluster = await _start(directory / "wolfscale-relay", relay.settings(range(1, 4)))
     try:
         return await relay.relay(cluster, directory, rounds=rounds, seconds=seconds, threads=RELAY_THREADS)
+    finally:
+        await cluster.stop()
+
+
+async def reading(directory: Path, rounds: int, seconds: int) -> levels.Rates:
+    """Measure levels of consistency beside writers."""
+    cluster = await _start(directory / "wolfscale-levels", levels.settings())
+    try:
+        return await levels.levels(cluster, rounds=rounds, seconds=seconds)
     finally:
         await cluster.stop()
 

@@ -26,7 +26,8 @@ class Endpoint:
     database: str = "sbtest"
 
 
-def _command(endpoint: Endpoint, script: str, *options: str) -> list[str]:
+def command(endpoint: Endpoint, script: str, *options: str) -> list[str]:
+    """The arguments of sysbench for one script at an endpoint."""
     return [
         "sysbench",
         script,
@@ -44,7 +45,7 @@ def _command(endpoint: Endpoint, script: str, *options: str) -> list[str]:
 
 def prepare(endpoint: Endpoint) -> None:
     """Create and fill sysbench's tables."""
-    subprocess.run(_command(endpoint, "oltp_read_write", "prepare"), check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command(endpoint, "oltp_read_write", "prepare"), check=True, stdout=subprocess.DEVNULL)
 
 
 def run(endpoint: Endpoint, script: str, *, threads: int, seconds: int, options: Sequence[str] = ()) -> float:
@@ -61,7 +62,7 @@ def run(endpoint: Endpoint, script: str, *, threads: int, seconds: int, options:
         RuntimeError: sysbench failed; the message holds its last lines.
     """
     done = subprocess.run(
-        _command(endpoint, script, f"--threads={threads}", f"--time={seconds}", *options, "run"),
+        command(endpoint, script, f"--threads={threads}", f"--time={seconds}", *options, "run"),
         capture_output=True,
         text=True,
         check=False,
