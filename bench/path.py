@@ -55,7 +55,7 @@ def shortcut_to(server: Server, classifier: Classifier) -> Shortcut:
         facts=SessionFacts(),
         state=SessionState(),
         consistency=SessionConsistency(),
-        connections=SimpleNamespace(reader=server, writer=None),
+        connections=SimpleNamespace(reader=server, writer=None, leader_may_be_due=False),
         bounds=SimpleNamespace(lags=lambda _view: False),
         variable_reads=SimpleNamespace(is_active=False),
         last=None,
