@@ -90,6 +90,11 @@ class SessionMemory:
         if statement.effects & Effect.USER_VARIABLES:
             self._note_user_variables(connection, statement, b"", self.mode)
 
+    def on_hidden_changes(self, connection: BackendConnection, variables: dict[bytes, bytes]) -> None:
+        """Take over variables that a procedure or the like was found to have set."""
+        self.on_variables(connection)
+        self._note_hidden_changes(connection, variables)
+
     def _note_user_variables(
         self, connection: BackendConnection, statement: Statement, sql: bytes, mode: LexerMode
     ) -> None:

@@ -29,6 +29,7 @@ from wolfscale.proxy.statement_scan import StatementScan
 from wolfscale.proxy.statistics import Statistics
 from wolfscale.proxy.stream_status import asked_stream_status, stream_status
 from wolfscale.proxy.table_engines import with_engine
+from wolfscale.proxy.untold_settings import may_be_untold, with_scopes
 from wolfscale.proxy.upload import LongRequest, Upload
 from wolfscale.proxy.written_tables import LOSSLESS
 
@@ -95,6 +96,9 @@ class Texts:
             memory = executor.memory
             with self._executor.connections.waits.interruptible("Waiting for ids"):
                 sql = await with_ids(sql, memory.mode, memory.character_set, self._backends)
+            payload = payload[:1] + sql
+        if may_be_untold(sql):
+            sql = with_scopes(sql, executor.memory.mode, executor.memory.character_set)
             payload = payload[:1] + sql
         if len(sql) > MAX_TEXT_BYTES:
             statement = await self._classify_long(sql)
@@ -235,6 +239,8 @@ class Texts:
         if ids is not None:
             sql = ids.example()
         memory = executor.memory
+        if may_be_untold(sql):
+            sql = with_scopes(sql, memory.mode, memory.character_set)
         if len(sql) > MAX_TEXT_BYTES:
             account = self._classifier.node_account
             statement = await judge_long(sql, memory.mode, memory.character_set, account)

@@ -20,6 +20,7 @@ from wolfscale.proxy.statement_counts import (
     leaves_found_rows,
     with_counts,
 )
+from wolfscale.proxy.untold_settings import NEEDED
 from wolfscale.proxy.user_variables import name_of, utf8_around
 from wolfscale.proxy.variable_values import (
     KEPT_BYTES,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 ER_UNKNOWN_TABLE = 1109
 _QUERY = bytes((Command.QUERY,))
+_TELL = "SET " + ", ".join(f"{name.lower()}=@@{name.lower()}" for name in sorted(NEEDED))
 _LOST_ANYWAY = (
     Effect.TEMPORARY_TABLES
     | Effect.TABLE_LOCKS
@@ -158,12 +160,17 @@ class VariableReads:
             variables.on_unlisted()
             return False
         self._note_counts(counts[1], counts[2])
-        if variables.warned:
-            # An error told nothing of the session variables that were set before it; the next OK does which
-            # has any to tell.
-            await writer.run((_QUERY + b"SET sql_mode=@@sql_mode",))
+        await self._have_settings_told(writer)
         variables.on_listed([name_of(row[0] or b"") for row in rows])
         return True
+
+    async def _have_settings_told(self, writer: BackendConnection) -> None:
+        """Learn what a program has set as SET @@name, or before an error: no answer has told that."""
+        before = dict(writer.variables)
+        await writer.run((_QUERY + _TELL.encode(),))
+        changed = {name: value for name, value in writer.variables.items() if before.get(name) != value}
+        if changed:
+            self._executor.memory.on_hidden_changes(writer, changed)
 
     def _note_counts(self, found_rows: bytes | None, row_count: bytes | None) -> None:
         if found_rows is None or row_count is None:
