@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from wolfscale.api.client import ask, fetch_cluster, fetch_status
+from wolfscale.api.client import ask, fetch_cluster, fetch_findings, fetch_status
+from wolfscale.api.dashboard_models import Severity
 from wolfscale.api.errors import ApiBindError, NodeAnswerError, NodeUnreachableError
 from wolfscale.api.models import NodeStatus
 from wolfscale.api.server import bind_http, serve_http
@@ -44,6 +45,13 @@ async def test_status_and_cluster_come_back_as_they_were_shown() -> None:
         assert await fetch_status(endpoint) == node()
         assert (await fetch_cluster(endpoint)).seen_by == "node-1"
         assert await fetch_status(endpoint.removeprefix("http://")) == node()
+
+
+async def test_findings_are_those_of_the_dashboard() -> None:
+    async with served(Source(node(leader=None))) as endpoint:
+        [first, *_others] = await fetch_findings(endpoint)
+        assert first.severity is Severity.ERROR
+        assert "nothing can be written" in first.what
 
 
 async def test_health_is_200_or_503() -> None:

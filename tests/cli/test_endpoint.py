@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from wolfscale.api.client import Access
+from wolfscale.api.dashboard_models import Finding
 from wolfscale.api.errors import NodeUnreachableError, TokenRefusedError
 from wolfscale.api.models import NodeStatus
 from wolfscale.cli import main, status
@@ -20,8 +21,13 @@ def run(*arguments: str) -> int:
     return int(ended.value.code or 0)
 
 
+async def _no_findings(endpoint: str, *, access: Access) -> tuple[Finding, ...]:
+    return ()
+
+
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(status, "fetch_findings", _no_findings)
     for name in list(os.environ):
         if name.startswith("WOLFSCALE_"):
             monkeypatch.delenv(name)

@@ -13,6 +13,7 @@ import h11
 import trio
 from pydantic import BaseModel, ValidationError
 
+from wolfscale.api.dashboard_models import Finding
 from wolfscale.api.errors import (
     AuthorityInvalidError,
     EndpointInvalidError,
@@ -20,7 +21,7 @@ from wolfscale.api.errors import (
     NodeUnreachableError,
     TokenRefusedError,
 )
-from wolfscale.api.models import ClusterStatus, NodeStatus
+from wolfscale.api.models import ClusterStatus, NodeStatus, Shown
 from wolfscale.api.switching import SwitchedOver, SwitchOverFailed
 
 _MAXIMUM_BODY_BYTES = 4 * 1024 * 1024
@@ -42,6 +43,12 @@ class Access:
 
     token: str | None = field(default=None, repr=False)
     ca_file: Path | None = None
+
+
+class _Findings(Shown):
+    """What of the dashboard's data is asked for."""
+
+    findings: tuple[Finding, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +162,14 @@ async def fetch_status(
     """A node's own view of itself; raises as `ask` does, and `TokenRefusedError`."""
     answer = await ask(endpoint, "/status", access=access, timeout_seconds=timeout_seconds)
     return _validated(NodeStatus, endpoint, answer, access)
+
+
+async def fetch_findings(
+    endpoint: str, *, access: Access = Access(), timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+) -> tuple[Finding, ...]:
+    """What is wrong as a node sees it, the worst first; raises as `ask` does, and `TokenRefusedError`."""
+    answer = await ask(endpoint, "/dashboard/data", access=access, timeout_seconds=timeout_seconds)
+    return _validated(_Findings, endpoint, answer, access).findings
 
 
 async def fetch_cluster(

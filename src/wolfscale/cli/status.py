@@ -1,5 +1,6 @@
 """`wolfscale status`: the cluster as one node sees it."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import trio
@@ -8,7 +9,8 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from wolfscale.api.client import Access, fetch_status
+from wolfscale.api.client import Access, fetch_findings, fetch_status
+from wolfscale.api.dashboard_models import Finding, Severity
 from wolfscale.api.errors import ApiError
 from wolfscale.api.health import health
 from wolfscale.api.models import NodeStatus
@@ -24,6 +26,7 @@ from wolfscale.cli.exits import Exit
 from wolfscale.cli.tables import member_table, wide_console
 
 _WATCH_SECONDS = 1.0
+_STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: ""}
 
 
 def command(
@@ -41,6 +44,8 @@ def command(
 ) -> None:
     """Show the cluster's members: role, state, term, log, commit, applied, lag and MariaDB's state.
 
+    Below them stands what is wrong, if anything is, and what to do about it.
+
     Exits with 0 when the node that answers can serve clients, 1 when it cannot, 3 when none answers, 4 when
     it wants a token.
     """
@@ -50,25 +55,37 @@ def command(
             trio.run(_watch_json if as_json else _watch, url, credentials)
         except KeyboardInterrupt:
             raise typer.Exit(int(Exit.OK)) from None
-    status = _ask(url, credentials)
-    if as_json:
-        typer.echo(status.model_dump_json(indent=2))
-    else:
-        console = wide_console()
-        console.print(member_table(status))
-        console.print(_summary(status), highlight=False, markup=False)
-    raise typer.Exit(int(Exit.OK if health(status).healthy else Exit.FAILED))
-
-
-def _ask(endpoint: str, credentials: Access) -> NodeStatus:
     try:
-        return trio.run(_fetch, endpoint, credentials)
+        if as_json:
+            status = trio.run(_fetch, url, credentials)
+            typer.echo(status.model_dump_json(indent=2))
+        else:
+            status, findings = trio.run(_fetch_all, url, credentials)
+            wide_console().print(_shown(status, findings))
     except ApiError as error:
         raise no_answer(error) from error
+    raise typer.Exit(int(Exit.OK if health(status).healthy else Exit.FAILED))
 
 
 async def _fetch(endpoint: str, credentials: Access) -> NodeStatus:
     return await fetch_status(endpoint, access=credentials)
+
+
+async def _fetch_all(endpoint: str, credentials: Access) -> tuple[NodeStatus, tuple[Finding, ...]]:
+    status = await _fetch(endpoint, credentials)
+    return status, await fetch_findings(endpoint, access=credentials)
+
+
+def _shown(status: NodeStatus, findings: Sequence[Finding]) -> Group:
+    lines = [
+        line
+        for finding in findings
+        for line in (
+            Text(f"{finding.severity.value}: {finding.what}", style=_STYLES[finding.severity]),
+            Text(f"  next: {finding.next_step}"),
+        )
+    ]
+    return Group(member_table(status), Text(_summary(status)), *lines)
 
 
 def _summary(status: NodeStatus) -> str:
@@ -82,8 +99,7 @@ async def _watch(endpoint: str, credentials: Access) -> None:
     with Live(console=wide_console(), auto_refresh=False) as live:
         while True:
             try:
-                status = await _fetch(endpoint, credentials)
-                shown = Group(member_table(status), Text(_summary(status)))
+                shown = _shown(*await _fetch_all(endpoint, credentials))
             except ApiError as error:
                 shown = Group(Text(_unless_final(error), style="red"))
             live.update(shown, refresh=True)
