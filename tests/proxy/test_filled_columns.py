@@ -4,7 +4,7 @@ import pymysql
 import pytest
 from proxy_pair import Pair, cluster, rows, shared_servers
 
-from wolfscale.proxy.filled_columns import fills_differently
+from wolfscale.proxy.filled_columns import counts_transactions, fills_differently
 from wolfscale.proxy.lexer import LexerMode, tokenize
 
 servers = shared_servers
@@ -53,6 +53,72 @@ def test_what_differs_is_found(statement: str, default: str) -> None:
 )
 def test_what_is_the_same_everywhere_passes(sql: str) -> None:
     assert not fills_differently(tokenize(sql, LexerMode()).tokens)
+
+
+VERSIONED = (
+    "CREATE OR REPLACE TABLE demo.versioned (i INT, s {0} GENERATED ALWAYS AS ROW START, "
+    "e {0} AS ROW END INVISIBLE, PERIOD FOR SYSTEM_TIME (s, e)) WITH SYSTEM VERSIONING"
+)
+
+
+@pytest.mark.parametrize(
+    ("sql", "own"),
+    [
+        (VERSIONED.format("BIGINT UNSIGNED"), True),
+        (VERSIONED.format("bigint(20) unsigned"), True),
+        ("ALTER TABLE t ADD a INT, ADD COLUMN (s BIGINT UNSIGNED AS ROW START INVISIBLE)", True),
+        (VERSIONED.format("TIMESTAMP(6)"), False),
+        ("CREATE TABLE t (a BIGINT, s TIMESTAMP(6) AS ROW START)", False),
+        ("CREATE TABLE t (a BIGINT) WITH SYSTEM VERSIONING", False),
+        ("CREATE TABLE t (a BIGINT, b BIGINT AS (a + 1)) ROW_FORMAT = COMPACT", False),
+        ("SELECT 1", False),
+    ],
+)
+def test_versioning_by_transactions_is_found(sql: str, own: bool) -> None:
+    assert counts_transactions(tokenize(sql, LexerMode()).tokens) == own
+
+
+@pytest.mark.mariadb
+def test_fact_31_each_server_counts_transactions_itself(servers: Pair) -> None:
+    servers.primary.execute(VERSIONED.format("BIGINT UNSIGNED"))
+    servers.catch_up()
+    # The replica writes its position in each as well, so that its numbers are others after some.
+    servers.primary.execute(*["INSERT INTO demo.versioned (i) VALUES (1)"] * 5)
+    servers.catch_up()
+    numbers = [
+        server.execute("SELECT s FROM demo.versioned ORDER BY s")
+        for server in (servers.primary, servers.replica)
+    ]
+    assert numbers[0] != numbers[1]
+    servers.primary.execute("DROP TABLE demo.versioned")
+
+
+@pytest.mark.mariadb
+async def test_versioning_by_transactions_is_refused(servers: Pair) -> None:
+    async with cluster(servers) as proxy:
+
+        def client() -> None:
+            with proxy.connect() as connection:
+                statement = VERSIONED.format("BIGINT UNSIGNED")
+                for sql in (
+                    statement,
+                    f"EXECUTE IMMEDIATE '{statement}'",
+                    f"BEGIN NOT ATOMIC {statement}; END",
+                ):
+                    with pytest.raises(pymysql.err.MySQLError, match=r"TIMESTAMP\(6\)") as refused:
+                        rows(connection, sql)
+                    assert refused.value.args[0] == 1235
+                rows(connection, VERSIONED.format("TIMESTAMP(6)"))
+                rows(connection, "INSERT INTO versioned (i) VALUES (1), (2)")
+                rows(connection, "UPDATE versioned SET i = 3 WHERE i = 1")
+                rows(connection, "DELETE FROM versioned WHERE i = 2")
+            servers.catch_up()
+            query = "SELECT i, s, e FROM demo.versioned FOR SYSTEM_TIME ALL ORDER BY i, e"
+            kept = [server.execute(query) for server in (servers.primary, servers.replica)]
+            assert len(kept[0]) == 3
+            assert kept[0] == kept[1]
+
+        await proxy.run(client)
 
 
 @pytest.mark.mariadb

@@ -32,6 +32,7 @@ _FUNCTIONS = frozenset(
         "WEEK",
     }
 )
+_TRANSACTION_TYPES = frozenset({"BIGINT", "INT8"})
 _END = Token(kind=TokenKind.SYMBOL, value="", word="", start=0, end=0)
 _WITHOUT_PARENTHESES = frozenset({"CURRENT_USER", "CURRENT_ROLE"})
 
@@ -47,6 +48,25 @@ def fills_differently(tokens: Sequence[Token]) -> bool:
             continue
         if any(_is_own(item, number) for number in range(words.index("DEFAULT") + 1, len(item))):
             return True
+    return False
+
+
+def counts_transactions(tokens: Sequence[Token]) -> bool:
+    """Whether a statement makes columns for InnoDB's numbers of transactions (ROW START, ROW END).
+
+    Each server counts its own, and those are what it writes into the rows, also where rows are logged.
+    """
+    if not tokens or tokens[0].word not in ("CREATE", "ALTER"):
+        return False
+    column: list[str] = []
+    for token, following in itertools.pairwise([*tokens, _END]):
+        if token.word == ",":
+            column.clear()
+        elif token.word == "ROW" and following.word in ("START", "END") and column[-1:] == ["AS"]:
+            if not _TRANSACTION_TYPES.isdisjoint(column):
+                return True
+        else:
+            column.append(token.word)
     return False
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from wolfscale.proxy.errors import RefusedStatement
-from wolfscale.proxy.filled_columns import fills_differently
+from wolfscale.proxy.filled_columns import counts_transactions, fills_differently
 from wolfscale.proxy.global_variables import NESTED, why_not_global
 from wolfscale.proxy.lexer import LexerMode, Token, TokenKind, tokenize
 from wolfscale.proxy.settings import Assignment, Scope, parse_assignments, split_list
@@ -51,6 +51,12 @@ NESTED_GLOBAL = Refusal(NESTED, ER_NOT_SUPPORTED_YET)
 _FILLED = Refusal(
     "each server would fill the new column with values of its own; add it without this DEFAULT, UPDATE the "
     "rows, then ALTER TABLE ... ALTER COLUMN ... SET DEFAULT",
+    ER_NOT_SUPPORTED_YET,
+)
+
+_TRANSACTION_NUMBERS = Refusal(
+    "each server would write its own InnoDB's numbers of transactions into these columns; make ROW START and "
+    "ROW END of type TIMESTAMP(6)",
     ER_NOT_SUPPORTED_YET,
 )
 
@@ -194,6 +200,8 @@ def refusal_of(tokens: Sequence[Token], node_account: str = "", *, nested: bool 
         return _set_refusal(tokens[1:], node_account, nested=nested)
     if fills_differently(tokens):
         return _FILLED
+    if counts_transactions(tokens):
+        return _TRANSACTION_NUMBERS
     if starts_with(tokens, ("PREPARE",)) or starts_with(tokens, ("EXECUTE", "IMMEDIATE")):
         return _literal_refusal(tokens, node_account)
     if node_account and any(starts_with(tokens, head) for head in _ACCOUNT_HEADS):

@@ -19,7 +19,7 @@ from wolfscale.proxy.memory import SessionMemory
 from wolfscale.proxy.own_answers import OwnAnswers
 from wolfscale.proxy.own_statements import Choose, Hint, mentions_own, own_statement
 from wolfscale.proxy.prepared import ER_UNSUPPORTED_PS, PreparedStatements
-from wolfscale.proxy.program_texts import has_marks, with_spaces
+from wolfscale.proxy.program_texts import may_be_unreadable, readable
 from wolfscale.proxy.refused import ER_NOT_SUPPORTED_YET, NESTED_GLOBAL, NESTED_KILL
 from wolfscale.proxy.requests import TextRequest
 from wolfscale.proxy.session_ids import with_session_id
@@ -121,8 +121,8 @@ class Texts:
         if executor.memory.loses_table_options or executor.memory.engine:
             statement, logged = _as_logged(statement, sql, executor.memory)
             payload = payload[:1] + logged
-        if has_marks(sql) and not executor.memory.character_set:
-            payload = payload[:1] + with_spaces(payload[1:], executor.memory.mode)
+        if may_be_unreadable(sql) and not executor.memory.character_set:
+            payload = payload[:1] + readable(payload[1:], executor.memory.mode)
         await executor.execute(statement, TextRequest(payload), sql)
 
     def _with_id(self, sql: bytes) -> bytes:
@@ -254,6 +254,8 @@ class Texts:
             raise NESTED_KILL.error()
         # Whatever sql_mode it will be executed in. No CREATE TABLE has ids in it.
         statement, sql = _as_logged(statement, sql, memory)
+        if may_be_unreadable(sql) and not memory.character_set:
+            sql = readable(sql, memory.mode)
         await self._prepared.prepare(statement, sql, ids, own.level if own else None)
 
     async def long_query(self, upload: Upload) -> bool:
