@@ -17,6 +17,7 @@ from wolfscale.proxy.filled_columns import counts_transactions, fills_differentl
 from wolfscale.proxy.global_variables import NESTED, why_not_global
 from wolfscale.proxy.lexer import LexerMode, Token, TokenKind, tokenize
 from wolfscale.proxy.settings import Assignment, Scope, parse_assignments, split_list
+from wolfscale.proxy.versioned_cascades import cascades_in_history
 
 ER_SPECIFIC_ACCESS_DENIED = 1227
 ER_NOT_SUPPORTED_YET = 1235
@@ -59,6 +60,13 @@ _TRANSACTION_NUMBERS = Refusal(
     "ROW END of type TIMESTAMP(6)",
     ER_NOT_SUPPORTED_YET,
 )
+
+CASCADES_IN_HISTORY = Refusal(
+    "each server would give the rows that CASCADE or SET NULL changes in a table with system versioning a "
+    "history of its own; leave one of the two out, or change these rows by a trigger of the other table",
+    ER_NOT_SUPPORTED_YET,
+)
+"""Also raised where a table has one of the two already."""
 
 REFUSED_STATEMENTS: tuple[tuple[tuple[str, ...], Refusal], ...] = (
     (("CHANGE", "MASTER"), _REPLICATION),
@@ -202,6 +210,8 @@ def refusal_of(tokens: Sequence[Token], node_account: str = "", *, nested: bool 
         return _FILLED
     if counts_transactions(tokens):
         return _TRANSACTION_NUMBERS
+    if cascades_in_history(tokens):
+        return CASCADES_IN_HISTORY
     if starts_with(tokens, ("PREPARE",)) or starts_with(tokens, ("EXECUTE", "IMMEDIATE")):
         return _literal_refusal(tokens, node_account)
     if node_account and any(starts_with(tokens, head) for head in _ACCOUNT_HEADS):

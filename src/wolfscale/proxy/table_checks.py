@@ -6,6 +6,7 @@ table elsewhere is refused, since nothing would report the difference afterwards
 
 import itertools
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from wolfscale.mysql.constants import Command
@@ -14,8 +15,9 @@ from wolfscale.proxy.backend import BackendConnection
 from wolfscale.proxy.errors import RefusedStatement
 from wolfscale.proxy.filled_columns import order_question
 from wolfscale.proxy.lexer import LexerMode, TokenKind, encode_sql, tokenize
-from wolfscale.proxy.refused import ER_NOT_SUPPORTED_YET
+from wolfscale.proxy.refused import CASCADES_IN_HISTORY, ER_NOT_SUPPORTED_YET
 from wolfscale.proxy.statement import Effect, Statement
+from wolfscale.proxy.versioned_cascades import cascades_question, versioned_question
 from wolfscale.proxy.written_tables import EXPRESSION_SETTINGS, TableCopy, WrittenTables, qualified
 
 if TYPE_CHECKING:
@@ -73,6 +75,10 @@ class TableChecks:
             await self._check_expressions(writer, tables)
         for schema, name in tables.numbered:
             await self._check_order(writer, schema, name)
+        for schema, name in tables.versioned:
+            await self._check_history(writer, schema, name, cascades_question)
+        for schema, name in tables.cascading:
+            await self._check_history(writer, schema, name, versioned_question)
         for copy in tables.copies:
             await self._check(writer, copy, tables, loses_options=loses_options)
         writer.tracker.status = status
@@ -143,6 +149,12 @@ class TableChecks:
             "in another order on each server, which would number them or choose among them differently; make "
             "a new table with the key, INSERT INTO new SELECT ... FROM old, and RENAME TABLE",
         )
+
+    async def _check_history(
+        self, writer: BackendConnection, schema: str | None, name: str, question: Callable[[str, str], str]
+    ) -> None:
+        if await self._ask(writer, question(self._literal(schema), self._literal(name))):
+            raise CASCADES_IN_HISTORY.error()
 
     def _literal(self, name: str | None) -> str:
         """A schema's or table's name as a literal; the default schema for None."""

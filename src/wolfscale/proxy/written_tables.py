@@ -21,6 +21,7 @@ from wolfscale.proxy.filled_columns import depends_on_order
 from wolfscale.proxy.lexer import Token, TokenKind
 from wolfscale.proxy.refused import starts_with
 from wolfscale.proxy.table_engines import engine_place
+from wolfscale.proxy.versioned_cascades import cascades, is_versioned
 
 LOSSY_MODES = (
     "ANSI",
@@ -88,6 +89,8 @@ class WrittenTables:
         renamed: the tables that its RENAME TABLE give other names, each with its schema or None.
         altered: whether it has an ALTER TABLE.
         numbered: the tables whose rows its ALTER TABLE number, or keep some of, as they come.
+        versioned: the tables that its ALTER TABLE give system versioning.
+        cascading: those that they give a foreign key that changes rows.
         default_engine: whether it makes a table or sequence in the session's default engine.
         engine_at: where in the text that engine has to be named, if the one statement is all of it.
         changes_engine: whether it may change the session's default engine.
@@ -103,6 +106,8 @@ class WrittenTables:
     renamed: tuple[tuple[str | None, str], ...] = ()
     altered: bool = False
     numbered: tuple[tuple[str | None, str], ...] = ()
+    versioned: tuple[tuple[str | None, str], ...] = ()
+    cascading: tuple[tuple[str | None, str], ...] = ()
     default_engine: bool = False
     engine_at: int | None = None
     changes_engine: bool = False
@@ -119,6 +124,8 @@ class WrittenTables:
             renamed=self.renamed + other.renamed,
             altered=self.altered or other.altered,
             numbered=self.numbered + other.numbered,
+            versioned=self.versioned + other.versioned,
+            cascading=self.cascading + other.cascading,
             default_engine=self.default_engine or other.default_engine,
             changes_engine=self.changes_engine or other.changes_engine,
             changes_expressions=self.changes_expressions or other.changes_expressions,
@@ -162,6 +169,7 @@ def written_tables(tokens: Sequence[Token]) -> WrittenTables | None:
         from_query |= not creation.sequence and _has_query(tokens[place:])
         engine_at = engine_place(tokens, behind_name, sequence=creation.sequence)
         default_engine |= engine_at is not None
+    alterations = list(_alterations(tokens)) if altered else []
     return replace(
         what_changes(tokens),
         copies=tuple(copies),
@@ -170,7 +178,9 @@ def written_tables(tokens: Sequence[Token]) -> WrittenTables | None:
         temporary=frozenset(temporary),
         renamed=renamed,
         altered=altered,
-        numbered=tuple(_numbered(tokens)) if altered else (),
+        numbered=tuple(table for table, statement in alterations if depends_on_order(statement)),
+        versioned=tuple(table for table, statement in alterations if is_versioned(statement)),
+        cascading=tuple(table for table, statement in alterations if cascades(statement)),
         default_engine=default_engine,
         engine_at=engine_at if alone else None,
     )
@@ -187,7 +197,8 @@ def what_changes(tokens: Sequence[Token]) -> WrittenTables:
     )
 
 
-def _numbered(tokens: Sequence[Token]) -> Iterator[tuple[str | None, str]]:
+def _alterations(tokens: Sequence[Token]) -> Iterator[tuple[tuple[str | None, str], Sequence[Token]]]:
+    """Each ALTER TABLE of a text: the table, and the statement."""
     for start, token in enumerate(tokens):
         if token.word != "ALTER":
             continue
@@ -198,9 +209,8 @@ def _numbered(tokens: Sequence[Token]) -> Iterator[tuple[str | None, str]]:
             continue
         place += 3 if starts_with(tokens[place + 1 :], ("IF", "EXISTS")) else 1
         target = _table_name(tokens, place)
-        statement = list(itertools.takewhile(lambda token: token.word != ";", tokens[start:]))
-        if target is not None and depends_on_order(statement):
-            yield target[:2]
+        if target is not None:
+            yield target[:2], list(itertools.takewhile(lambda token: token.word != ";", tokens[start:]))
 
 
 def _renamed(tokens: Sequence[Token]) -> Iterator[tuple[str | None, str]]:
