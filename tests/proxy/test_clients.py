@@ -16,6 +16,7 @@ from wolfscale.mysql.client import Connection
 from wolfscale.mysql.commands import ChangeUser
 from wolfscale.mysql.constants import Capability, Command
 from wolfscale.mysql.results import parse_error, parse_ok
+from wolfscale.proxy import refresh
 
 servers = shared_servers
 pytestmark = pytest.mark.mariadb
@@ -321,6 +322,8 @@ async def test_simple_commands_are_answered(servers: Pair) -> None:
 
 @pytest.mark.parametrize("capabilities", [OLD_CLIENT, MODERN_CLIENT], ids=["old", "modern"])
 async def test_debug_has_the_leader_write_into_its_log(servers: Pair, capabilities: int) -> None:
+    servers.primary.execute("GRANT ALL ON demo.* TO nopassword@'%'")
+    servers.catch_up()
     async with cluster(servers) as proxy:
         async with raw_client(proxy, capabilities) as client:
             before = servers.primary.error_log.read_text().count("Status information:")
@@ -331,6 +334,29 @@ async def test_debug_has_the_leader_write_into_its_log(servers: Pair, capabiliti
         async with raw_client(proxy, capabilities, user="nopassword", password="") as client:
             (error,) = await client.command(bytes((Command.DEBUG,)))
             assert parse_error(error).errno == 1227
+
+
+@pytest.mark.parametrize("capabilities", [OLD_CLIENT, MODERN_CLIENT], ids=["old", "modern"])
+async def test_refresh_is_what_flush_is_and_never_a_reset(servers: Pair, capabilities: int) -> None:
+    servers.primary.execute("GRANT ALL ON demo.* TO nopassword@'%'")
+    servers.catch_up()
+    async with cluster(servers) as proxy:
+        async with raw_client(proxy, capabilities) as client:
+            for bits in (refresh.STATUS, refresh.TABLES | refresh.HOSTS | refresh.THREADS, refresh.GRANT, 0):
+                (ok,) = await client.command(bytes((Command.REFRESH, bits)))
+                assert parse_ok(ok, client.connection.capabilities).status & 2
+            before = servers.primary.execute("SELECT @@gtid_binlog_state")
+            for bits in (refresh.MASTER, refresh.SLAVE, 0xFF):
+                (error,) = await client.command(bytes((Command.REFRESH, bits)))
+                assert parse_error(error).errno == 1227
+            assert servers.primary.execute("SELECT @@gtid_binlog_state") == before
+            await client.command(bytes((Command.REFRESH, refresh.GRANT)))
+            servers.catch_up()
+            assert servers.replica.execute("SELECT @@gtid_slave_pos") > before
+        async with raw_client(proxy, capabilities, user="nopassword", password="") as client:
+            for bits in (refresh.TABLES, refresh.GRANT):
+                (error,) = await client.command(bytes((Command.REFRESH, bits)))
+                assert parse_error(error).errno == 1227
 
 
 @both_roles

@@ -31,6 +31,7 @@ from wolfscale.proxy.killing import Killing
 from wolfscale.proxy.known import SYSTEM_SCHEMAS
 from wolfscale.proxy.own_answers import SESSION_COLUMNS, OwnAnswers
 from wolfscale.proxy.prepared import PreparedStatements
+from wolfscale.proxy.refresh import refresh_text
 from wolfscale.proxy.relay import ClientGone, PartlySent
 from wolfscale.proxy.requests import TextRequest
 from wolfscale.proxy.router import SessionFacts
@@ -50,6 +51,7 @@ _SCHEMA_CHANGE = Statement(kind=Kind.SETTINGS, reason="changes the default schem
 _FIELD_LIST = Statement(kind=Kind.READ, reason="describes a table")
 _EITHER = Statement(kind=Kind.SETTINGS, reason="asks for what either server can say")
 _PROCESS_INFO = Statement(kind=Kind.OTHER, reason="shows the leader's sessions")
+_FLUSHING = Statement(kind=Kind.OTHER, reason="flushes what the leader's server keeps")
 _DEBUG = Statement(kind=Kind.OTHER, reason="has the leader's server describe itself in its own log")
 
 
@@ -338,6 +340,8 @@ class Session:
                 await self._executor.execute(_PROCESS_INFO, TextRequest(payload))
             case Command.DEBUG:
                 await self._executor.execute(_DEBUG, TextRequest(payload))
+            case Command.REFRESH:
+                await self._on_refresh(payload)
             case Command.PROCESS_KILL:
                 await self._killing.kill(int.from_bytes(payload[1:5], "little"), connection=True)
                 await self._answer_ok()
@@ -374,6 +378,14 @@ class Session:
             raise
         finally:
             self.connections.passing_on = False
+
+    async def _on_refresh(self, payload: bytes) -> None:
+        """COM_REFRESH: what FLUSH and RESET do, asked for by bits."""
+        text = refresh_text(payload)
+        if text is None:
+            await self._executor.execute(_FLUSHING, TextRequest(payload))
+        else:
+            await self._texts.query(bytes((Command.QUERY,)) + text)
 
     async def _on_set_option(self, payload: bytes) -> None:
         await self._executor.execute(_EITHER, TextRequest(payload))
