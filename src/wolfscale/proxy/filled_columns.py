@@ -33,6 +33,7 @@ _FUNCTIONS = frozenset(
     }
 )
 _TRANSACTION_TYPES = frozenset({"BIGINT", "INT8"})
+_BEFORE_NAMES = (["TABLE"], ["EXISTS"], ["."])
 _END = Token(kind=TokenKind.SYMBOL, value="", word="", start=0, end=0)
 _WITHOUT_PARENTHESES = frozenset({"CURRENT_USER", "CURRENT_ROLE"})
 
@@ -86,6 +87,22 @@ def depends_on_order(tokens: Sequence[Token]) -> bool:
     )
 
 
+def numbered_column(tokens: Sequence[Token]) -> str | None:
+    """The column that an ALTER TABLE numbers and that is there already, if no more of it goes by the order.
+
+    MODIFY id INT AUTO_INCREMENT and CHANGE no id SERIAL number only rows without a number, each from the
+    highest that came before it.
+
+    Args:
+        tokens: of that statement alone, which `depends_on_order`.
+    """
+    if "IGNORE" in [token.word for token in tokens[:4]]:
+        return None
+    columns = [_changed_column(item) for item in split_list(tokens) if depends_on_order(item)]
+    # MariaDB takes one column of them alone, and refuses more.
+    return columns[0] if len(columns) == 1 else None
+
+
 def order_question(schema: str, name: str) -> str:
     """The query that finds a table if the order of its rows may be another on each server.
 
@@ -99,6 +116,19 @@ def order_question(schema: str, name: str) -> str:
         f"(SELECT 1 FROM information_schema.STATISTICS WHERE {this} AND NON_UNIQUE=0 "
         "GROUP BY INDEX_NAME HAVING MAX(NULLABLE)='')"
     )
+
+
+def _changed_column(item: Sequence[Token]) -> str | None:
+    """The column of a MODIFY or CHANGE, which may stand behind ALTER TABLE and the table's name."""
+    words = [token.word for token in item]
+    for place, word in enumerate(words):
+        if word in ("MODIFY", "CHANGE") and words[place - 1 : place] not in _BEFORE_NAMES:
+            place += 2 if words[place + 1 : place + 2] == ["COLUMN"] else 1
+            place += 2 if words[place : place + 2] == ["IF", "EXISTS"] else 0
+            return item[place].value if place < len(item) else None
+        if word in ("ADD", "("):
+            break
+    return None
 
 
 def _is_own(tokens: Sequence[Token], number: int) -> bool:

@@ -95,7 +95,7 @@ def outline(sql: str, *, node_account: str = "") -> Outline:
 
 def _order_questions(tokens: Sequence[Token]) -> Iterator[str]:
     tables = written_tables(tokens)
-    for schema, name in tables.numbered if tables is not None else ():
+    for schema, name, _ in tables.numbered if tables is not None else ():
         yield order_question("DATABASE()" if schema is None else _literal(schema), _literal(name))
 
 

@@ -73,8 +73,8 @@ class TableChecks:
             await self._check_renamed(writer, tables, schema, name)
         if tables.altered:
             await self._check_expressions(writer, tables)
-        for schema, name in tables.numbered:
-            await self._check_order(writer, schema, name)
+        for schema, name, column in tables.numbered:
+            await self._check_order(writer, schema, name, column)
         for schema, name in tables.versioned:
             await self._check_history(writer, schema, name, cascades_question)
         for schema, name in tables.cascading:
@@ -131,15 +131,22 @@ class TableChecks:
                 "they are not logged, and columns would be filled differently; set them to DEFAULT before it",
             )
 
-    async def _check_order(self, writer: BackendConnection, schema: str | None, name: str) -> None:
+    async def _check_order(
+        self, writer: BackendConnection, schema: str | None, name: str, column: str | None
+    ) -> None:
         table = qualified(schema, name)
         if await self._temporary_definition(writer, table) is not None:
             return
         if not await self._ask(writer, order_question(self._literal(schema), self._literal(name))):
             return
         try:
-            if not await self._ask(writer, f"SELECT 1 FROM {table} LIMIT 1"):
+            if len(await self._ask(writer, f"SELECT 1 FROM {table} LIMIT 2")) < 2:
                 return
+            if column is not None:
+                # What is less than 1, or no number at all, may be as good as none in the new type.
+                unnumbered = f"({qualified(None, column)}>=1) IS NOT TRUE"
+                if not await self._ask(writer, f"SELECT 1 FROM {table} WHERE {unnumbered} LIMIT 1"):
+                    return
         except ServerError:
             pass  # it is not to be read: there may be rows
         raise RefusedStatement(

@@ -17,7 +17,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from wolfscale.proxy.filled_columns import depends_on_order
+from wolfscale.proxy.filled_columns import depends_on_order, numbered_column
 from wolfscale.proxy.lexer import Token, TokenKind
 from wolfscale.proxy.refused import starts_with
 from wolfscale.proxy.table_engines import engine_place
@@ -88,7 +88,8 @@ class WrittenTables:
         changes_mode: whether it may change sql_mode, to anything but a value without `LOSSY_MODES`.
         renamed: the tables that its RENAME TABLE give other names, each with its schema or None.
         altered: whether it has an ALTER TABLE.
-        numbered: the tables whose rows its ALTER TABLE number, or keep some of, as they come.
+        numbered: the tables whose rows its ALTER TABLE number, or keep some of, as they come, each with the
+            column that has numbers already, or None.
         versioned: the tables that its ALTER TABLE give system versioning.
         cascading: those that they give a foreign key that changes rows.
         default_engine: whether it makes a table or sequence in the session's default engine.
@@ -105,7 +106,7 @@ class WrittenTables:
     changes_mode: bool = False
     renamed: tuple[tuple[str | None, str], ...] = ()
     altered: bool = False
-    numbered: tuple[tuple[str | None, str], ...] = ()
+    numbered: tuple[tuple[str | None, str, str | None], ...] = ()
     versioned: tuple[tuple[str | None, str], ...] = ()
     cascading: tuple[tuple[str | None, str], ...] = ()
     default_engine: bool = False
@@ -178,7 +179,11 @@ def written_tables(tokens: Sequence[Token]) -> WrittenTables | None:
         temporary=frozenset(temporary),
         renamed=renamed,
         altered=altered,
-        numbered=tuple(table for table, statement in alterations if depends_on_order(statement)),
+        numbered=tuple(
+            (*table, numbered_column(statement))
+            for table, statement in alterations
+            if depends_on_order(statement)
+        ),
         versioned=tuple(table for table, statement in alterations if is_versioned(statement)),
         cascading=tuple(table for table, statement in alterations if cascades(statement)),
         default_engine=default_engine,
