@@ -23,6 +23,8 @@ STATEMENTS = (
     "EXECUTE IMMEDIATE _latin1 X'53454C4543542027E92720415320C3'",
     "EXECUTE IMMEDIATE CONCAT('')",
     "EXECUTE IMMEDIATE CONCAT(NULL)",
+    "EXECUTE IMMEDIATE NULL",
+    "PREPARE s FROM COALESCE(NULL)",
     "EXECUTE IMMEDIATE @unknown",
     "EXECUTE IMMEDIATE (SELECT 'SELECT 1')",
     "PREPARE s FROM (SELECT 'SELECT 1')",
@@ -59,7 +61,7 @@ async def test_they_are_what_they_are_without_a_proxy(servers: Pair) -> None:
     def outcomes(connect: Callable[[], "Connection[pymysql.cursors.Cursor]"]) -> list[object]:
         found: list[object] = []
         with connect() as connection:
-            for mode in ("DEFAULT", "'ANSI,NO_BACKSLASH_ESCAPES'", "'EMPTY_STRING_IS_NULL'"):
+            for mode in ("DEFAULT", "'ANSI,NO_BACKSLASH_ESCAPES'", "'EMPTY_STRING_IS_NULL'", "ORACLE"):
                 _outcome(connection, f"SET sql_mode = {mode}")
                 found += [(mode, sql, _outcome(connection, sql)) for sql in STATEMENTS]
         return found

@@ -33,7 +33,8 @@ def value_question(expression: bytes) -> bytes:
     """The statement that answers with the value of an expression without subqueries and stored functions."""
     # The new line ends a comment that the expression may end with.
     value = b"HEX(CONVERT((" + expression + b"\n) USING utf8mb4))"
-    value = b"IFNULL(CONCAT('" + _VALUE + b"'," + value + b"),'" + _NULL + b"')"
+    # Not CONCAT, to which NULL is an empty text in sql_mode ORACLE.
+    value = b"IFNULL(INSERT('" + _VALUE + b"?',2,1," + value + b"),'" + _NULL + b"')"
     return b"EXECUTE IMMEDIATE CONCAT('SELECT '''," + value + b",'''')"
 
 
