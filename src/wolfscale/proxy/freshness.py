@@ -42,7 +42,11 @@ class Freshness:
             ) from error
 
     async def wait_applied(self) -> bool:
-        """Whether the local MariaDB has applied what this session must see, waiting a bounded time."""
+        """Whether the local MariaDB has applied what this session must see, waiting a bounded time.
+
+        Not again, by any session, while it has not even applied what somebody has waited for in vain: it is
+        minutes behind then, in the middle of a long ALTER TABLE.
+        """
         consistency = self._consistency
         views = self._backends.views
         if consistency.now is Level.EVENTUAL:
@@ -55,12 +59,14 @@ class Freshness:
         def has_applied() -> bool:
             return views.current.applied_sequence >= bound
 
-        if not has_applied():
+        if not has_applied() and views.current.applied_sequence >= views.missed_sequence:
             waiting = self._connections.waits.interruptible("Waiting for the local server to catch up")
             with waiting, trio.move_on_after(self._bounds.replica_seconds):
                 await views.changes.wait_until(lambda: has_applied() or not views.current.database_ready)
             if not has_applied():
-                consistency.on_never_applied(views.current.committed_sequence)
+                committed = views.current.committed_sequence
+                consistency.on_never_applied(committed)
+                views.missed_sequence = min(bound, committed)
         return has_applied()
 
     async def _leader_position(self) -> int:

@@ -57,13 +57,16 @@ class Views:
         current: the newest view.
         changes: notified after each change of `current`.
         place: this worker's among those that follow the node.
+        missed_sequence: a GTID sequence that a read has waited for in vain, and that this node's MariaDB had
+            not applied when that ended; 0: none has.
     """
 
-    __slots__ = ("_committed", "changes", "current", "place")
+    __slots__ = ("_committed", "changes", "current", "missed_sequence", "place")
 
     def __init__(self, view: View | None = None) -> None:
         self.current = view or View()
         self.place = 0
+        self.missed_sequence = 0
         self.changes = Changes()
         self._committed: dict[int, int] = {}
 
