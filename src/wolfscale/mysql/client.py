@@ -291,7 +291,7 @@ class Connection:
 
     async def _read_result(self) -> Result | bytes:
         """One result, or the payload of the error that came instead."""
-        first = await _read_past_progress(self.packets)
+        first = await read_past_progress(self.packets)
         if not first:
             raise RemoteProtocolError("an empty packet starts no result")
         if first[0] == ERROR_HEADER:
@@ -310,7 +310,7 @@ class Connection:
             await self.packets.read()
         rows: list[tuple[str | None, ...]] = []
         while True:
-            payload = await _read_past_progress(self.packets)
+            payload = await read_past_progress(self.packets)
             header = payload[0] if payload else -1
             if header == ERROR_HEADER:
                 return payload
@@ -335,7 +335,8 @@ def _result(columns: tuple[str, ...], rows: list[tuple[str | None, ...]], ok: Ok
     )
 
 
-async def _read_past_progress(packets: PacketStream) -> bytes:
+async def read_past_progress(packets: PacketStream) -> bytes:
+    """The next packet that is no report of progress, which counts for nothing; raises as `packets.read`."""
     while True:
         payload = await packets.read()
         if payload[:3] != b"\xff\xff\xff":

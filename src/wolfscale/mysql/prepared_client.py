@@ -11,7 +11,7 @@ import trio
 
 from wolfscale.mysql.binary import Parameter, Value, build_parameters, parse_binary_row, parse_prepared
 from wolfscale.mysql.buffer import PacketBuffer
-from wolfscale.mysql.client import Connection
+from wolfscale.mysql.client import Connection, read_past_progress
 from wolfscale.mysql.commands import StatementClose, StatementExecute, StatementPrepare
 from wolfscale.mysql.constants import Capability, Status
 from wolfscale.mysql.errors import LocalProtocolError, RemoteProtocolError
@@ -137,7 +137,7 @@ async def _read_result(
 ) -> TypedResult | bytes:
     """One result, or the payload of the error that came instead."""
     packets, capabilities = connection.packets, connection.capabilities
-    first = await _read_past_progress(connection)
+    first = await read_past_progress(connection.packets)
     if not first:
         raise RemoteProtocolError("an empty packet starts no result")
     if first[0] == ERROR_HEADER:
@@ -155,7 +155,7 @@ async def _read_result(
         most = max(1, max_values // max(1, count))
         max_rows = most if max_rows is None else min(max_rows, most)
     while True:
-        payload = await _read_past_progress(connection)
+        payload = await read_past_progress(connection.packets)
         header = payload[0] if payload else -1
         if header == ERROR_HEADER:
             return payload
@@ -171,13 +171,6 @@ async def _read_result(
         if len(rows) * count % _VALUES_AT_ONCE < count:
             # Rows that have arrived already are read without one.
             await trio.lowlevel.checkpoint()
-
-
-async def _read_past_progress(connection: Connection) -> bytes:
-    while True:
-        payload = await connection.packets.read()
-        if payload[:3] != b"\xff\xff\xff":
-            return payload
 
 
 def _result(columns: tuple[Column, ...], rows: list[tuple[Value, ...]], ok: Ok) -> TypedResult:
