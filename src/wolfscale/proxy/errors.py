@@ -1,10 +1,19 @@
 """What goes wrong between a client and the cluster, and what the client is told."""
 
 from wolfscale.errors import WolfScaleError
+from wolfscale.mysql.errors import ServerError
 
 ER_NO_MAJORITY = 1105
 ER_ERROR_DURING_COMMIT = 1180
 ER_READ_ONLY_SERVER = 1290
+
+
+def is_of_demoted(error: ServerError) -> bool:
+    """Whether a leader refused a statement since it is about to stop being one.
+
+    A user's own read-only transaction gives 1792, and is nobody's business.
+    """
+    return error.errno == ER_READ_ONLY_SERVER and "read-only" in error.message
 
 
 class ProxyError(WolfScaleError):

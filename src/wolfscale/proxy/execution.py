@@ -22,7 +22,7 @@ from wolfscale.proxy.acknowledged import Acknowledged
 from wolfscale.proxy.backend import BackendConnection, Backends
 from wolfscale.proxy.connections import ER_MUST_CHANGE_PASSWORD, Bounds, Connections
 from wolfscale.proxy.consistency import Level, SessionConsistency
-from wolfscale.proxy.errors import ER_READ_ONLY_SERVER, NoLeader, RefusedStatement, TransactionLost
+from wolfscale.proxy.errors import NoLeader, RefusedStatement, TransactionLost, is_of_demoted
 from wolfscale.proxy.freshness import Freshness
 from wolfscale.proxy.intent import IntentMark
 from wolfscale.proxy.leader_answers import LeaderAnswers
@@ -421,7 +421,7 @@ class Executor:
                 if request.once:
                     raise NotCarriedOut("The cluster's leader is giving up its role") from error
                 return False
-            if self.facts.in_transaction and _is_demoted(connection, error):
+            if self.facts.in_transaction and connection.leader and is_of_demoted(error):
                 # The old leader did not wait for its end. Only from its beginning can it run on another.
                 self.facts.in_transaction = False
                 await self.connections.drop_writer()
@@ -452,7 +452,7 @@ class Executor:
 
     def _is_declined(self, connection: BackendConnection, error: ServerError) -> bool:
         if connection.leader:
-            return _is_demoted(connection, error)
+            return is_of_demoted(error)
         if error.errno == ER_MUST_CHANGE_PASSWORD:
             # MariaDB leaves a session there until it has changed the password itself, which is not here.
             connection.sandboxed = True
@@ -462,11 +462,3 @@ class Executor:
             return True
         # A temporary table that a function or trigger made is on the leader only.
         return error.errno == ER_NO_SUCH_TABLE and self.connections.writer is not None
-
-
-def _is_demoted(connection: BackendConnection, error: ServerError) -> bool:
-    """Whether a leader refused a statement since it is about to stop being one.
-
-    A user's own read-only transaction gives 1792, and is nobody's business.
-    """
-    return connection.leader and error.errno == ER_READ_ONLY_SERVER and "read-only" in error.message

@@ -19,7 +19,7 @@ from wolfscale.proxy.classify import Classifier
 from wolfscale.proxy.connections import ER_MUST_CHANGE_PASSWORD
 from wolfscale.proxy.consistency import Level, sequence_of
 from wolfscale.proxy.digest import Digests
-from wolfscale.proxy.errors import ER_READ_ONLY_SERVER
+from wolfscale.proxy.errors import is_of_demoted
 from wolfscale.proxy.execution import (
     ER_NO_SUCH_TABLE,
     MISJUDGED,
@@ -354,7 +354,7 @@ class Shortcut:
         gtid = changes.gtid if changes is not None else None
         facts = self._facts
         if error is not None:
-            if error.errno == ER_READ_ONLY_SERVER and "read-only" in error.message and not facts.is_bound:
+            if is_of_demoted(error) and not facts.is_bound:
                 return SLOW if self.sent else REPLAY
             if gtid is not None or (facts.in_transaction and error.errno in MAY_ROLL_BACK):
                 return SLOW
