@@ -382,13 +382,24 @@ class BackendConnection:
         self.note_changes()
         return rows
 
-    def note_changes(self) -> None:
-        """Keep the tracked variables that the last response told."""
-        if self.tracker.changes is not None and self.tracker.changes.variables:
-            self.variables.update(self.tracker.changes.variables)
-            if b"storage_engine" in self.variables:
-                # Another name of the same variable; the server tells it by that which was set.
-                self.variables[b"default_storage_engine"] = self.variables.pop(b"storage_engine")
+    def note_changes(self, passing: frozenset[bytes] = frozenset()) -> dict[bytes, bytes]:
+        """Keep the tracked variables that the last response told.
+
+        Args:
+            passing: those whose values held for the statement only.
+
+        Returns:
+            What was kept, by the names that the server told.
+        """
+        if self.tracker.changes is None:
+            return {}
+        told = self.tracker.changes.variables
+        lasting = {name: value for name, value in told.items() if name not in passing}
+        self.variables.update(lasting)
+        if b"storage_engine" in self.variables:
+            # Another name of the same variable; the server tells it by that which was set.
+            self.variables[b"default_storage_engine"] = self.variables.pop(b"storage_engine")
+        return lasting
 
     @property
     def forbidden_changes(self) -> frozenset[bytes]:

@@ -80,6 +80,7 @@ def _never_local(statement: Statement, tokens: Tokens) -> Statement:
         source=statement.source,
         begins=statement.begins,
         kill=statement.kill,
+        passing=statement.passing,
     )
 
 
@@ -96,6 +97,7 @@ def _combine(judged: list[Statement], tokens: Tokens, mode: LexerMode, node_acco
         refusal = NESTED_KILL
     if refusal is None and any(statement.source is not None for statement in judged):
         refusal = Refusal("a statement prepared from an expression must come by itself, to be looked at")
+    lasting = {item.name.lower().encode("latin-1", "replace") for item in assignments}
     return Statement(
         kind=Kind.OTHER,
         reason="several statements in one text",
@@ -107,6 +109,7 @@ def _combine(judged: list[Statement], tokens: Tokens, mode: LexerMode, node_acco
         may_write=True,
         one_result=False,
         cacheable=all(statement.cacheable for statement in judged),
+        passing=frozenset().union(*(statement.passing for statement in judged)) - lasting,
     )
 
 
@@ -318,6 +321,7 @@ def _judge_set(tokens: Sequence[Token], text: Tokens, mode: LexerMode, node_acco
         if position is None or position + 1 >= len(tokens):
             return _UNKNOWN
         inner = _judge_one(tokens[position + 1 :], text, mode, node_account)
+        settings = parse_assignments(tokens[2:position]) or ()
         return Statement(
             kind=Kind.WRITE if inner.kind is Kind.WRITE else Kind.OTHER,
             reason="runs under settings of its own",
@@ -328,6 +332,7 @@ def _judge_set(tokens: Sequence[Token], text: Tokens, mode: LexerMode, node_acco
             one_result=inner.one_result,
             cacheable=inner.cacheable,
             source=inner.source,
+            passing=frozenset(item.name.lower().encode("latin-1", "replace") for item in settings),
         )
     assignments = parse_assignments(tokens[1:])
     if assignments is None:

@@ -62,12 +62,11 @@ class SessionMemory:
         if changes is not None:
             if changes.schema is not None:
                 self._note_schema(connection, changes.schema)
-            if changes.variables:
-                connection.note_changes()
-                if _OWN_VARIABLES & changes.variables.keys():
+            if variables := connection.note_changes(_passing(statement)):
+                if _OWN_VARIABLES & variables.keys():
                     self.on_variables(connection)
                 if not statement.assignments:
-                    self._note_hidden_changes(connection, changes.variables)
+                    self._note_hidden_changes(connection, variables)
         status = connection.tracker.status
         if bool(status & _NO_BACKSLASH_ESCAPES) == self.mode.backslash_escapes:
             self.on_variables(connection)
@@ -188,6 +187,14 @@ class SessionMemory:
             self.facts.foreign_syntax = "sql_auto_is_null is on: IS NULL asks for the last insert id"
         else:
             self.facts.foreign_syntax = ""
+
+
+def _passing(statement: Statement) -> frozenset[bytes]:
+    """The variables whose values held for a statement only."""
+    tables = statement.tables
+    if tables is not None and tables.from_query and tables.alone:
+        return statement.passing | {b"sql_mode"}  # see `written_tables.LOSSLESS`
+    return statement.passing
 
 
 def _engine_of(connection: BackendConnection) -> str:

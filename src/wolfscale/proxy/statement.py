@@ -74,6 +74,8 @@ class Statement:
         sets_globals: whether it sets global variables, which the other nodes must be told.
         plain: whether it needs nothing on the leader but to be sent, and leaves nothing behind.
         head: what its results began with last; of no meaning to what it is.
+        passing: variables, in lower case, that it sets for itself only (SET STATEMENT). MariaDB tells the
+            passing value in its answer, and not that it has been taken back.
         source: of PREPARE and EXECUTE IMMEDIATE: where in the text the expression that gives the statement
             begins and ends, where that is more than a literal and so not known yet.
     """
@@ -95,6 +97,7 @@ class Statement:
     kill: bool = False
     user_variables: frozenset[str] | None = None
     tables: WrittenTables | None = None
+    passing: frozenset[bytes] = frozenset()
     sets_globals: bool = field(init=False)
     plain: bool = field(init=False)
     head: ResultHead = field(init=False, repr=False, compare=False, default_factory=ResultHead)

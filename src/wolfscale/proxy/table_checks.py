@@ -210,7 +210,12 @@ class TableChecks:
 
     async def _ask(self, writer: BackendConnection, sql: str) -> list[tuple[bytes | None, ...]]:
         text = encode_sql(_SETTINGS + sql, self._executor.memory.character_set)
-        return await writer.run((_QUERY + text,))
+        variables = dict(writer.variables)
+        try:
+            return await writer.run((_QUERY + text,))
+        finally:
+            # The answer tells the settings of this question, and not that they have been taken back.
+            writer.variables = variables
 
 
 _BY_ITSELF = "send it as a statement of its own, neither prepared in SQL nor together with others"
