@@ -251,12 +251,48 @@ async def test_kill_of_nobody_or_out_of_place_is_an_error(servers: Pair, sql: st
         assert await proxy.run(rows, client, "SELECT 1") == [(1,)]
 
 
-async def test_kill_among_several_statements_is_refused(servers: Pair) -> None:
-    async with cluster(servers) as proxy:
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 1; KILL {}",
+        "KILL {}; KILL {}",
+        "KILL {}; SET sql_log_bin = 0",
+        "/*! KILL {} */; SELECT 1",
+        "KILL USER app; KILL {}",
+    ],
+)
+async def test_kill_behind_other_statements_or_before_refused_ones_is_refused(
+    servers: Pair, sql: str
+) -> None:
+    several = {"client_flag": CLIENT.MULTI_STATEMENTS}
+    async with cluster(servers) as proxy, _clients(proxy, "app") as (victim,):
+
+        def use() -> None:
+            with proxy.connect(**several) as connection:
+                assert _error(connection, sql.replace("{}", str(victim.thread_id()))) in (1227, 1235)
+            assert rows(victim, "SELECT 1") == [(1,)]
+
+        await proxy.run(use)
+
+
+async def test_kill_before_other_statements_is_carried_out_and_answered_as_by_mariadb(
+    servers: Pair,
+) -> None:
+    async with cluster(servers) as proxy, _clients(proxy, "app") as (victim,):
 
         def use() -> None:
             with proxy.connect(client_flag=CLIENT.MULTI_STATEMENTS) as connection:
-                assert _error(connection, "SELECT 1; KILL 4") == 1235
+                cursor = connection.cursor()
+                cursor.execute(f" kill {victim.thread_id()} ; SELECT 7; SELECT ROW_COUNT()")
+                assert (cursor.rowcount, cursor.description) == (0, None)
+                assert cursor.nextset()
+                assert cursor.fetchall() == ((7,),)
+                assert cursor.nextset()
+                assert cursor.fetchall() == ((-1,),)
+                assert not cursor.nextset()
+                assert _error(connection, "KILL 4; SELECT 7") == 1094
+                assert _error(connection, "KILL QUERY CONNECTION_ID(); SELECT 7") == 1317
+            assert _error(victim, "SELECT 1") in (1927, 2006, 2013)
 
         await proxy.run(use)
 

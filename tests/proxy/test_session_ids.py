@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wolfscale.proxy.kill_statement import Kill, parse_kill
+from wolfscale.proxy.kill_statement import Kill, first_kill, parse_kill
 from wolfscale.proxy.lexer import LexerMode
 from wolfscale.proxy.session_ids import FIRST_ID, WORKERS, SessionIds, first_id, with_session_id
 
@@ -100,3 +100,25 @@ def test_text_in_which_mariadbs_own_id_belongs_is_left_alone(sql: str) -> None:
 )
 def test_kill_is_taken_apart(sql: str, expected: Kill | None) -> None:
     assert parse_kill(sql.encode(), MODE) == expected
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("KILL 5; SELECT 1", ("KILL 5", "DO 0; SELECT 1")),
+        (" /* x */ kill query 'é' ;SELECT 1;;", ("kill query 'é'", " /* x */ DO 0 ;SELECT 1;;")),
+        ("KILL 5; KILL 6", ("KILL 5", "DO 0; KILL 6")),
+        ("; KILL 5; SELECT 1", None),
+        ("KILL 5;", None),
+        ("KILL USER app; SELECT 1", None),
+        ("SELECT 1; KILL 5", None),
+        ("/*! KILL 5 */; SELECT 1", None),
+        ("KILL 5; SELECT 'x", None),
+        (";", None),
+    ],
+)
+def test_kill_at_the_beginning_of_several_statements_is_taken_off(
+    sql: str, expected: tuple[str, str] | None
+) -> None:
+    found = first_kill(sql.encode(), MODE)
+    assert found == (None if expected is None else tuple(part.encode() for part in expected))

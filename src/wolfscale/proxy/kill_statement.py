@@ -4,6 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wolfscale.proxy.lexer import LexerMode, Token, TokenKind, tokenize
+from wolfscale.proxy.splitting import split_statements
+
+_SAME_ANSWER = b"DO 0"
+"""What MariaDB answers as it does a KILL: an OK of no rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +55,26 @@ def parse_kill(sql: bytes, mode: LexerMode) -> Kill | None:
     if len(rest) == 1 and rest[0].kind is TokenKind.NUMBER and rest[0].value.isdigit():
         return Kill(connection=connection, by_query_id=by_query_id, id=int(rest[0].value))
     return Kill(connection=connection, by_query_id=by_query_id, expression=sql[rest[0].start : rest[-1].end])
+
+
+def first_kill(sql: bytes, mode: LexerMode) -> tuple[bytes, bytes] | None:
+    """Take a KILL of one session off the beginning of a text of several statements.
+
+    Returns:
+        The KILL, and the text for MariaDB with a statement in its place that answers alike; None when the
+        text begins with something else, or with a KILL USER, whose answer counts.
+    """
+    tokens = tokenize(sql.decode("latin-1"), mode)
+    parts = split_statements(tokens.tokens)
+    if len(parts) < 2 or tokens.executable_comment or not tokens.complete:
+        return None
+    start, end = parts[0][0].start, parts[0][-1].end
+    if tokens.tokens[0].start != start:
+        return None  # MariaDB ends with the empty statement that is the first
+    kill = parse_kill(sql[start:end], mode)
+    if kill is None or kill.user is not None:
+        return None
+    return sql[start:end], sql[:start] + _SAME_ANSWER + sql[end:]
 
 
 def _kill_user(tokens: Sequence[Token], *, connection: bool) -> Kill | None:

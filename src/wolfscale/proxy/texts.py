@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from wolfscale.mysql.constants import Capability
 from wolfscale.mysql.errors import ServerError
 from wolfscale.mysql.results import Column, Ok, build_ok, build_text_result
 from wolfscale.mysql.transport import PacketStream
@@ -12,6 +13,7 @@ from wolfscale.proxy.errors import ProxyError
 from wolfscale.proxy.execution import Executor
 from wolfscale.proxy.generated_ids import id_template, mentions_ids, with_ids
 from wolfscale.proxy.judge import judge, other_mode_refusal
+from wolfscale.proxy.kill_statement import first_kill
 from wolfscale.proxy.killing import Killing
 from wolfscale.proxy.lexer import tokenize
 from wolfscale.proxy.long_texts import is_one_statement, judge_long
@@ -109,6 +111,9 @@ class Texts:
         if has_counts and statement.kind is Kind.READ:
             # Its place is behind the statement that it asks about, without a wait for another server.
             statement = replace(statement, kind=Kind.OTHER)
+        if statement.refusal is NESTED_KILL and self._capabilities & Capability.MULTI_STATEMENTS:
+            statement, sql = await self._kill_first(statement, sql)
+            payload = payload[:1] + sql
         if statement.refusal is not None:
             self._statistics.refused_statements += 1
             raise statement.refusal.error()
@@ -124,6 +129,22 @@ class Texts:
         if may_be_unreadable(sql) and not executor.memory.character_set:
             payload = payload[:1] + readable(payload[1:], executor.memory.mode)
         await executor.execute(statement, TextRequest(payload), sql)
+
+    async def _kill_first(self, statement: Statement, sql: bytes) -> tuple[Statement, bytes]:
+        """Carry out the KILL that a text of several statements begins with; the text without it.
+
+        Nothing is done, and the text returned as it is, where the rest of it would be refused.
+        """
+        memory = self._executor.memory
+        found = None if memory.character_set else first_kill(sql, memory.mode)
+        if found is None:
+            return statement, sql
+        kill, rest = found
+        judged = self._classifier.classify(rest, memory.mode)
+        if judged.refusal is not None:
+            return judged, sql
+        await self._killing.run(kill)
+        return judged, rest
 
     def _with_id(self, sql: bytes) -> bytes:
         memory = self._executor.memory
