@@ -223,6 +223,17 @@ REFUSED = (
     "SET binlog_row_image = 'MINIMAL'",
     "SET GLOBAL rpl_semi_sync_master_enabled = 0",
     "SET GLOBAL read_only = 0",
+    # Oracle's way to set a session's variable.
+    "sql_log_bin := 0",
+    '"sql_log_bin" := 0',
+    "BEGIN sql_log_bin := 0; END",
+    "BEGIN PURGE BINARY LOGS TO 'x'; END",
+    "BEGIN SET sql_log_bin = 0; END",
+    "BEGIN KILL 5; END",
+    "DECLARE a INT; BEGIN IF a THEN `sql_log_bin` := 0; END IF; END",
+    "CREATE PROCEDURE p AS BEGIN NULL; sql_log_bin := 0; END",
+    "CREATE PACKAGE BODY k AS PROCEDURE p AS BEGIN sql_log_bin := 0; END; END",
+    """EXECUTE IMMEDIATE 'BEGIN "sql_log_bin" := 0; END'""",
     "SET GLOBAL max_connections = 5",
     "SET @@global.max_connections = 5",
     "CHANGE MASTER TO MASTER_HOST = 'x'",
@@ -288,6 +299,19 @@ def test_what_would_cut_a_server_loose_is_refused(sql: str) -> None:
     statement = classified(sql)
     assert statement.refusal is not None, statement.reason
     assert "WolfScale" in str(statement.refusal.error())
+
+
+def test_block_of_oracles_dialect_may_leave_temporary_tables() -> None:
+    statement = classified("BEGIN CREATE TEMPORARY TABLE t (i INT); END")
+    assert statement.effects & Effect.PERHAPS_TEMPORARY_TABLES
+    assert statement.intent
+    assert not statement.begins
+    assert classified("BEGIN WORK").begins
+
+
+@pytest.mark.parametrize("name", ["install", "shutdown", "kill", "a"])
+def test_variable_of_an_oracle_program_may_have_the_name_of_a_refused_statement(name: str) -> None:
+    assert classified(f"CREATE PROCEDURE p ({name} OUT INT) AS BEGIN {name} := 10; END").refusal is None
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,16 @@ def test_words_stay_apart(sql: str, spaced: str) -> None:
     [
         ("CREATE PROCEDURE d.p AS BEGIN NULL; END d.p", "CREATE PROCEDURE d.p AS BEGIN NULL; END p"),
         ("create procedure p as begin null; end `d`.`p` ;", "create procedure p as begin null; end `p` ;"),
+        (
+            "CREATE PROCEDURE IF NOT EXISTS D.p IS BEGIN NULL; END d.p",
+            "CREATE PROCEDURE IF NOT EXISTS D.p IS BEGIN NULL; END p",
+        ),
         ("CREATE PROCEDURE d.p AS BEGIN NULL; END p;", "CREATE PROCEDURE d.p AS BEGIN NULL; END p;"),
+        (
+            "CREATE PROCEDURE d.p AS BEGIN NULL; END other.p",
+            "CREATE PROCEDURE d.p AS BEGIN NULL; END other.p",
+        ),
+        ("CREATE PACKAGE d.k AS PROCEDURE p; END d.k", "CREATE PACKAGE d.k AS PROCEDURE p; END d.k"),
         (
             "CREATE PROCEDURE d.p() SELECT 1 AS end FROM d.p",
             "CREATE PROCEDURE d.p() SELECT 1 AS end FROM d.p",

@@ -16,6 +16,7 @@ _HEAD_TOKENS = 20
 _MARKS = re.compile(r"(?:/\*M?!\d*|\*/)+")
 _PROCEDURE = re.compile(rb"\bPROCEDURE\b", re.IGNORECASE)
 _HEAD_BYTES = 1000
+_UNLESS = ["IF", "NOT", "EXISTS"]
 _WORDS = frozenset({TokenKind.WORD, TokenKind.NUMBER})
 
 
@@ -47,12 +48,27 @@ def readable(sql: bytes, mode: LexerMode) -> bytes:
 
 
 def _schema_behind_end(tokens: tuple[Token, ...]) -> tuple[int, int] | None:
-    """Where `d.` of a text's last `END d.p` begins and ends."""
+    """Where `d.` of a procedure's last `END d.p` begins and ends; None where the server would not take it."""
     last = tokens[:-1] if tokens[-1].word == ";" else tokens
     match last[-4:]:
-        case [Token(word="END"), schema, Token(word="."), name]:
+        case [Token(word="END"), schema, Token(word="."), name] if _makes_procedure_in(tokens, schema.value):
             return schema.start, name.start
     return None
+
+
+def _makes_procedure_in(tokens: tuple[Token, ...], schema: str) -> bool:
+    for number, token in enumerate(tokens[:_HEAD_TOKENS]):
+        if token.word == "PROCEDURE":
+            name = (
+                number + 4
+                if [other.word for other in tokens[number + 1 : number + 4]] == _UNLESS
+                else number + 1
+            )
+            qualified = len(tokens) > name + 1 and tokens[name + 1].word == "."
+            return not qualified or tokens[name].value.lower() == schema.lower()
+        if token.word in _PROGRAMS:
+            break
+    return False
 
 
 def _defines_program(tokens: tuple[Token, ...]) -> bool:

@@ -199,6 +199,9 @@ def refusal_of(tokens: Sequence[Token], node_account: str = "", *, nested: bool 
         node_account: the name of the node's own account on its MariaDB, "" when there is none.
         nested: it is inside another, so that the proxy does not see when it runs.
     """
+    if len(tokens) > 1 and tokens[1].word == ":=":
+        # Oracle's way to set a variable of the program or, where it has none of that name, of the session.
+        return _refused_variable(tokens[0].value.upper())
     for words, refusal in REFUSED_STATEMENTS:
         if starts_with(tokens, words) and not _is_harmless(tokens, words):
             return refusal

@@ -32,7 +32,8 @@ def is_compound(tokens: Sequence[Token]) -> bool:
         head = {token.word for token in tokens[:16] if token.kind is TokenKind.WORD}
         return bool(head & _STORED_PROGRAMS)
     if first == "BEGIN":
-        return starts_with(tokens, ("BEGIN", "NOT"))
+        # BEGIN NOT ATOMIC, or in sql_mode ORACLE a block; anything else would be a syntax error.
+        return len(tokens) > 1 and tokens[1].word != "WORK"
     if first == "SET" and starts_with(tokens, ("SET", "STATEMENT")):
         position = next((number for number, token in enumerate(tokens) if token.word == "FOR"), None)
         return position is not None and position + 1 < len(tokens) and is_compound(tokens[position + 1 :])
