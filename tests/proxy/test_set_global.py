@@ -104,6 +104,23 @@ async def test_client_is_told_when_the_cluster_may_not_keep_the_setting(servers:
     assert proxy.spread == [(1, ["LONG_QUERY_TIME"], [], "app")]
 
 
+async def test_largest_packet_may_be_set_to_what_it_is(servers: Pair) -> None:
+    before = servers.primary.execute("SELECT @@GLOBAL.max_allowed_packet")[0][0]
+    async with cluster(servers) as proxy:
+
+        def use(connection: Any) -> None:
+            rows(connection, "SET GLOBAL max_allowed_packet = 1073741824")
+            for value in ("1073741823", "DEFAULT", "@a", "1 << 30", "'1073741824'"):
+                assert _refusal(connection, f"SET GLOBAL max_allowed_packet = {value}") == 1227
+
+        try:
+            await _with_client(proxy, use)
+            assert servers.primary.execute("SELECT @@GLOBAL.max_allowed_packet") == ((1 << 30,),)
+        finally:
+            servers.primary.execute(f"SET GLOBAL max_allowed_packet = {before}")
+    assert proxy.spread == [(1, ["MAX_ALLOWED_PACKET"], [], "app")]
+
+
 async def test_settings_are_shown(servers: Pair) -> None:
     async with cluster(servers) as proxy:
 

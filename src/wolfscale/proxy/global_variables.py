@@ -7,6 +7,8 @@ from wolfscale.proxy.lexer import TokenKind
 from wolfscale.proxy.settings import Assignment, Scope
 
 LEAST_CONNECTIONS = 50
+MOST_PACKET_BYTES = 1 << 30
+"""MariaDB's own limit of max_allowed_packet."""
 
 _NODE_KEEPS = "the node keeps it at the value that the cluster relies on"
 _REPLICA_THREADS = "it decides how a node applies the log, and the node keeps it"
@@ -37,7 +39,6 @@ REFUSED_GLOBALS: dict[str, str] = {
     "DIV_PRECISION_INCREMENT": _EXPRESSIONS,
     "DEFAULT_PASSWORD_LIFETIME": "the node's own account would expire; use ALTER USER ... PASSWORD EXPIRE",
     "PROXY_PROTOCOL_NETWORKS": "grants by host need the client's address, which the proxy sends ahead",
-    "MAX_ALLOWED_PACKET": "a replica must take the largest row; it is 1 GiB already",
     "INNODB_SNAPSHOT_ISOLATION": _NODE_KEEPS,
     "INNODB_FLUSH_LOG_AT_TRX_COMMIT": _DURABILITY,
     "INNODB_FLUSH_LOG_AT_TIMEOUT": _DURABILITY,
@@ -93,8 +94,10 @@ def why_not_global(assignment: Assignment) -> str | None:
         reason = next((why for prefix, why in REFUSED_FAMILIES if name.startswith(prefix)), None)
     if reason is None and name.startswith("TRANSACTION ") and "READ" in _properties(assignment):
         reason = REFUSED_GLOBALS["TX_READ_ONLY"]
-    if reason is None and name == "MAX_CONNECTIONS" and not _is_enough(assignment):
+    if name == "MAX_CONNECTIONS" and not (is_default(assignment) or _is_least(assignment, LEAST_CONNECTIONS)):
         reason = f"give a number of at least {LEAST_CONNECTIONS}: the nodes need connections of their own"
+    if name == "MAX_ALLOWED_PACKET" and not _is_least(assignment, MOST_PACKET_BYTES):
+        reason = "a replica must take the largest row; it is 1 GiB already"
     return f"SET GLOBAL {name.lower()}: {reason}" if reason else None
 
 
@@ -121,13 +124,12 @@ def _properties(assignment: Assignment) -> set[str]:
     return {text.split()[0] for text in texts if text.split()}
 
 
-def _is_enough(assignment: Assignment) -> bool:
-    if is_default(assignment):
-        return True
+def _is_least(assignment: Assignment, least: int) -> bool:
+    """Whether the value is a plain number that is as great as this, or greater."""
     token = assignment.tokens[0] if len(assignment.tokens) == 1 else None
     return (
         token is not None
         and token.kind is TokenKind.NUMBER
         and token.value.isdigit()
-        and int(token.value) >= LEAST_CONNECTIONS
+        and int(token.value) >= least
     )
