@@ -3,9 +3,10 @@
 import struct
 
 import pytest
-from proxy_pair import Pair, cluster, shared_servers
-from raw_client import MODERN_CLIENT, OLD_CLIENT, execution, raw_client
+from proxy_pair import PASSWORD, Pair, cluster, shared_servers
+from raw_client import MODERN_CLIENT, OLD_CLIENT, RawClient, execution, raw_client
 
+from wolfscale.mysql.client import Connection
 from wolfscale.mysql.commands import LAST_PREPARED_STATEMENT
 from wolfscale.mysql.constants import Command
 from wolfscale.mysql.errors import ServerError
@@ -56,6 +57,40 @@ async def test_pipelined_prepare_and_execute_of_the_last_statement(servers: Pair
         await client.answer(Command.STMT_PREPARE)
         assert client.first_value(await client.answer(Command.STMT_EXECUTE)) == b"two"
         await client.answer(Command.PING)
+
+
+MISSING = {
+    "nothing": execution(LAST_PREPARED_STATEMENT, []),
+    "what says that types follow": execution(LAST_PREPARED_STATEMENT, []) + b"\x01",
+    "no types": execution(LAST_PREPARED_STATEMENT, [b"2"], types=False),
+    "no value": execution(LAST_PREPARED_STATEMENT, [b"2"])[:-2],
+    "another flag": execution(LAST_PREPARED_STATEMENT, [b"2"]).replace(b"\x00\x01", b"\x00\x02"),
+    + b"\0\x012",
+    "all": execution(LAST_PREPARED_STATEMENT, [b"2"]),
+}
+
+
+@pytest.mark.parametrize("sql", ["SELECT v FROM t WHERE id = ?", "UPDATE t SET v = v WHERE id = ?"])
+@pytest.mark.parametrize("command", MISSING.values(), ids=MISSING)
+async def test_last_statement_is_executed_without_its_parameters_as_by_mariadb(
+    servers: Pair, command: bytes, sql: str
+) -> None:
+    async with cluster(servers) as proxy, raw_client(proxy) as client:
+        port = servers.primary.port
+        async with await Connection.connect(
+            user="app",
+            password=PASSWORD,
+            host="127.0.0.1",
+            port=port,
+            database="demo",
+            capabilities=MODERN_CLIENT,
+        ) as connection:
+            outcomes = []
+            for other in (RawClient(connection), client):
+                await other.prepare(sql)
+                outcomes.append([packet for packet in await other.command(command) if packet[0] == 0xFF])
+                await other.command(b"\x0e")
+            assert outcomes[0] == outcomes[1]
 
 
 async def test_execute_of_the_last_statement_after_a_failed_prepare_is_an_error(servers: Pair) -> None:

@@ -29,6 +29,7 @@ ER_UNKNOWN_STMT_HANDLER = 1243
 ER_UNSUPPORTED_PS = 1295
 ER_STMT_HAS_NO_OPEN_CURSOR = 1421
 ER_MAX_PREPARED_STMT_COUNT_REACHED = 1461
+ER_MALFORMED_PACKET = 1835
 MAX_STATEMENTS = 16_382
 """MariaDB's own max_prepared_stmt_count, here of one session."""
 
@@ -182,6 +183,14 @@ def _execution(
 ) -> Request:
     request = _ExecuteRequest(prepared, payload, long_data)
     return request if upload is None else LongRequest(request, upload)
+
+
+def _brings_types(payload: bytes, parameters: int) -> bool:
+    """Whether a COM_STMT_EXECUTE binds types, or there are no parameters."""
+    if not parameters:
+        return True
+    flag = _EXECUTE_HEAD_BYTES + (parameters + 7) // 8
+    return len(payload) > flag and payload[flag] != 0
 
 
 async def prepared_id(connection: BackendConnection, prepared: Prepared) -> int:
@@ -339,6 +348,11 @@ class PreparedStatements:
         bulk = payload[0] == Command.STMT_BULK_EXECUTE
         if not bulk and len(payload) < _EXECUTE_HEAD_BYTES:
             raise RemoteProtocolError("an execution that is cut short")
+        direct = not bulk and statement_id(payload) == LAST_PREPARED_STATEMENT
+        if direct and not _brings_types(payload, prepared.parameters):
+            # Its client does not know yet how many parameters there are. The servers, which are sent the
+            # statement's own id, would not look, and take what is missing for NULL.
+            raise ProxyError(ER_MALFORMED_PACKET, "HY000", "Malformed communication packet")
         failure, prepared.failure = prepared.failure, None
         long_data, prepared.long_data = prepared.long_data, None
         if failure is not None:
