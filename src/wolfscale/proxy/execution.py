@@ -20,7 +20,7 @@ from wolfscale.mysql.results import rewrite_ok
 from wolfscale.mysql.transport import PacketStream
 from wolfscale.proxy.acknowledged import Acknowledged
 from wolfscale.proxy.backend import BackendConnection, Backends
-from wolfscale.proxy.connections import ER_MUST_CHANGE_PASSWORD, Bounds, Connections
+from wolfscale.proxy.connections import ER_BAD_DB, ER_MUST_CHANGE_PASSWORD, Bounds, Connections
 from wolfscale.proxy.consistency import Level, SessionConsistency
 from wolfscale.proxy.errors import NoLeader, RefusedStatement, TransactionLost, is_of_demoted
 from wolfscale.proxy.freshness import Freshness
@@ -31,6 +31,7 @@ from wolfscale.proxy.memory import SessionMemory
 from wolfscale.proxy.relay import ClientGone, PartlySent, Rewriter, is_lone_ok, relay_response
 from wolfscale.proxy.requests import CommandCutShort, NotCarriedOut, Request, TextRequest
 from wolfscale.proxy.router import SessionFacts, Target, beginning, route
+from wolfscale.proxy.settings import Scope
 from wolfscale.proxy.state import SessionState, is_leader_only
 from wolfscale.proxy.statement import Effect, Kind, Statement
 from wolfscale.proxy.statistics import Statistics
@@ -205,13 +206,15 @@ class Executor:
         connection = await self.connections.local()
         if connection is None:
             return False
+        names_new = statement.schema or any(item.scope is Scope.ROLE for item in statement.assignments)
+        if names_new and not await self._freshness.wait_applied():
+            return False
         try:
             await self.connections.bring_up_to_date(connection)
-            await self.run_on(connection, statement, request, sql)
+            return await self.run_on(connection, statement, request, sql, may_decline=True)
         except (ConnectionLost, RemoteProtocolError):
             await self.connections.drop(connection)
             return False
-        return True
 
     async def run_locally(self, statement: Statement, request: Request, sql: bytes) -> bool:
         """Run a read on the local MariaDB; false when the leader has to."""
@@ -460,5 +463,7 @@ class Executor:
         if error.errno in MISJUDGED:
             self._statistics.misjudged_reads += 1
             return True
+        if error.errno == ER_BAD_DB and self.views.current.writable:
+            return True  # another node's client may just have made it
         # A temporary table that a function or trigger made is on the leader only.
         return error.errno == ER_NO_SUCH_TABLE and self.connections.writer is not None
