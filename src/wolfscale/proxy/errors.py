@@ -114,7 +114,7 @@ class LogInNotRepeatable(ProxyError):
 
 
 class ConnectionKilled(ProxyError):
-    """Somebody has killed the session."""
+    """Somebody has killed the session; told only to a session that has killed itself, as MariaDB does."""
 
     def __init__(self) -> None:
         super().__init__(1927, "70100", "Connection was killed", fatal=True)

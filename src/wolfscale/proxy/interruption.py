@@ -17,7 +17,7 @@ from wolfscale.proxy.waits import RECEIVING
 COMMIT_SECONDS = 5.0
 """How long a KILL waits for a commit to end."""
 LAST_WORD_SECONDS = 2.0
-"""How long MariaDB has to tell the client that it was killed."""
+"""How long a killed session has to end by itself."""
 _POLL_SECONDS = 0.02
 
 

@@ -21,7 +21,7 @@ from wolfscale.proxy.client_compression import CompressedStream
 from wolfscale.proxy.connections import Bounds, Connections
 from wolfscale.proxy.dialogue import LogInRefused
 from wolfscale.proxy.engine import Arrival, Engine, Lane
-from wolfscale.proxy.errors import ProxyError
+from wolfscale.proxy.errors import ConnectionKilled, ProxyError
 from wolfscale.proxy.execution import Executor
 from wolfscale.proxy.handshake import LoggedIn
 from wolfscale.proxy.idle_sessions import IdleSessions
@@ -197,6 +197,8 @@ class Session:
                     await self._on_command(command)
                 await self._executor.variable_reads.after_command()
             except ProxyError as error:
+                if isinstance(error, ConnectionKilled) and self._executor.connections.killed:
+                    return  # by another session: MariaDB ends it without a word then
                 await self._answer_error(error.errno, error.sqlstate, str(error))
                 if error.fatal:
                     return
