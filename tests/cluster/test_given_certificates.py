@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from wolfscale.demo.accounts import ACCOUNT, DATABASE, PASSWORD
-from wolfscale.demo.plan import LOOPBACK
+from wolfscale.demo.plan import LOOPBACK, Settings
 
 pytestmark = pytest.mark.cluster
 
@@ -60,7 +60,7 @@ def files() -> Iterator[Path]:
 @pytest.fixture
 def cluster(files: Path) -> Iterator[ClusterUnderTest]:
     given = {"tls_cert": str(files / "cert.pem"), "tls_key": str(files / "key.pem")}
-    settings = {
+    settings: Settings = {
         "cluster": {**given, "tls_ca": str(files / "ca.pem")},
         "proxy": {**given, "require_tls": True},
     }
