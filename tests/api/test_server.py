@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from wolfscale.api.client import ask, fetch_cluster, fetch_findings, fetch_status
+from wolfscale.api.client import ask, fetch_cluster, fetch_diagnosis, fetch_status
 from wolfscale.api.dashboard_models import Severity
 from wolfscale.api.errors import ApiBindError, NodeAnswerError, NodeUnreachableError
 from wolfscale.api.models import NodeStatus
@@ -49,7 +49,9 @@ async def test_status_and_cluster_come_back_as_they_were_shown() -> None:
 
 async def test_findings_are_those_of_the_dashboard() -> None:
     async with served(Source(node(leader=None))) as endpoint:
-        [first, *_others] = await fetch_findings(endpoint)
+        diagnosis = await fetch_diagnosis(endpoint)
+        assert diagnosis.status == node(leader=None)
+        [first, *_others] = diagnosis.findings
         assert first.severity is Severity.ERROR
         assert "nothing can be written" in first.what
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from wolfscale.api.client import Access
+from wolfscale.api.client import Access, Diagnosis
 from wolfscale.api.dashboard_models import Finding, Severity
 from wolfscale.api.errors import NodeUnreachableError
 from wolfscale.api.models import CloneStatus, DatabaseState, DatabaseStatus, NodeStatus, RaftRole
@@ -48,11 +48,11 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> dict[str, NodeStatus]:
             raise NodeUnreachableError(endpoint, "Connection refused")
         return nodes[endpoint]
 
-    async def no_findings(endpoint: str, *, access: Access) -> tuple[Finding, ...]:
-        return ()
+    async def diagnose(endpoint: str, *, access: Access) -> Diagnosis:
+        return Diagnosis(status=await fetch(endpoint, access=access), findings=())
 
     monkeypatch.setattr(status, "fetch_status", fetch)
-    monkeypatch.setattr(status, "fetch_findings", no_findings)
+    monkeypatch.setattr(status, "fetch_diagnosis", diagnose)
     return nodes
 
 
@@ -106,13 +106,13 @@ def test_status_shows_each_member_and_its_verdict(
 
 
 def test_status_shows_what_is_wrong_and_what_to_do(
-    answering: dict[str, NodeStatus], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def found(endpoint: str, *, access: Access) -> tuple[Finding, ...]:
-        return (Finding(severity=Severity.WARNING, what="node-3 [lags]", next_step="wait"),)
+    async def found(endpoint: str, *, access: Access) -> Diagnosis:
+        finding = Finding(severity=Severity.WARNING, what="node-3 [lags]", next_step="wait")
+        return Diagnosis(status=node(), findings=(finding,))
 
-    answering["http://x:1"] = node()
-    monkeypatch.setattr(status, "fetch_findings", found)
+    monkeypatch.setattr(status, "fetch_diagnosis", found)
     assert run("status", "--endpoint", "http://x:1") == 0
     assert capsys.readouterr().out.splitlines()[-2:] == ["warning: node-3 [lags]", "  next: wait"]
 
@@ -168,7 +168,7 @@ def test_errors_of_a_nursery_are_told_like_single_ones(
             "", [CommandError("first", exit_code=Exit.USAGE, next_step="try"), WalError("second")]
         )
 
-    monkeypatch.setattr(status, "_fetch", fail)
+    monkeypatch.setattr(status, "_diagnose", fail)
     assert run("status", "-e", "http://x:1") == Exit.USAGE
     error = capsys.readouterr().err
     assert "wolfscale: first\n  next: try" in error
@@ -183,7 +183,7 @@ def test_bugs_keep_their_traceback(monkeypatch: pytest.MonkeyPatch, bug: Excepti
     def fail(*_: object) -> None:
         raise bug
 
-    monkeypatch.setattr(status, "_fetch", fail)
+    monkeypatch.setattr(status, "_diagnose", fail)
     with pytest.raises(type(bug)):
         main(["status", "-e", "http://x:1"])
 

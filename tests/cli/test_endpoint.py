@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from wolfscale.api.client import Access
-from wolfscale.api.dashboard_models import Finding
+from wolfscale.api.client import Access, Diagnosis
 from wolfscale.api.errors import NodeUnreachableError, TokenRefusedError
 from wolfscale.api.models import NodeStatus
 from wolfscale.cli import main, status
@@ -21,13 +20,8 @@ def run(*arguments: str) -> int:
     return int(ended.value.code or 0)
 
 
-async def _no_findings(endpoint: str, *, access: Access) -> tuple[Finding, ...]:
-    return ()
-
-
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(status, "fetch_findings", _no_findings)
     for name in list(os.environ):
         if name.startswith("WOLFSCALE_"):
             monkeypatch.delenv(name)
@@ -46,7 +40,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Access]]:
             return follower()
         raise TokenRefusedError(endpoint, status=401, token_given=access.token is not None)
 
+    async def diagnose(endpoint: str, *, access: Access) -> Diagnosis:
+        return Diagnosis(status=await fetch(endpoint, access=access), findings=())
+
     monkeypatch.setattr(status, "fetch_status", fetch)
+    monkeypatch.setattr(status, "fetch_diagnosis", diagnose)
     return asked
 
 

@@ -45,9 +45,15 @@ class Access:
     ca_file: Path | None = None
 
 
-class _Findings(Shown):
-    """What of the dashboard's data is asked for."""
+class Diagnosis(Shown):
+    """A node as it sees itself, and what is wrong: what of the dashboard's data is asked for.
 
+    Attributes:
+        status: the node.
+        findings: the worst first; empty when all is well.
+    """
+
+    status: NodeStatus
     findings: tuple[Finding, ...]
 
 
@@ -164,12 +170,12 @@ async def fetch_status(
     return _validated(NodeStatus, endpoint, answer, access)
 
 
-async def fetch_findings(
+async def fetch_diagnosis(
     endpoint: str, *, access: Access = Access(), timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
-) -> tuple[Finding, ...]:
-    """What is wrong as a node sees it, the worst first; raises as `ask` does, and `TokenRefusedError`."""
+) -> Diagnosis:
+    """A node's own view and what is wrong, of one moment; raises as `ask` does, and `TokenRefusedError`."""
     answer = await ask(endpoint, "/dashboard/data", access=access, timeout_seconds=timeout_seconds)
-    return _validated(_Findings, endpoint, answer, access).findings
+    return _validated(Diagnosis, endpoint, answer, access)
 
 
 async def fetch_cluster(

@@ -1,6 +1,5 @@
 """`wolfscale status`: the cluster as one node sees it."""
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import trio
@@ -9,8 +8,8 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from wolfscale.api.client import Access, fetch_findings, fetch_status
-from wolfscale.api.dashboard_models import Finding, Severity
+from wolfscale.api.client import Access, Diagnosis, fetch_diagnosis, fetch_status
+from wolfscale.api.dashboard_models import Severity
 from wolfscale.api.errors import ApiError
 from wolfscale.api.health import health
 from wolfscale.api.models import NodeStatus
@@ -60,8 +59,9 @@ def command(
             status = trio.run(_fetch, url, credentials)
             typer.echo(status.model_dump_json(indent=2))
         else:
-            status, findings = trio.run(_fetch_all, url, credentials)
-            wide_console().print(_shown(status, findings))
+            diagnosis = trio.run(_diagnose, url, credentials)
+            status = diagnosis.status
+            wide_console().print(_shown(diagnosis))
     except ApiError as error:
         raise no_answer(error) from error
     raise typer.Exit(int(Exit.OK if health(status).healthy else Exit.FAILED))
@@ -71,21 +71,20 @@ async def _fetch(endpoint: str, credentials: Access) -> NodeStatus:
     return await fetch_status(endpoint, access=credentials)
 
 
-async def _fetch_all(endpoint: str, credentials: Access) -> tuple[NodeStatus, tuple[Finding, ...]]:
-    status = await _fetch(endpoint, credentials)
-    return status, await fetch_findings(endpoint, access=credentials)
+async def _diagnose(endpoint: str, credentials: Access) -> Diagnosis:
+    return await fetch_diagnosis(endpoint, access=credentials)
 
 
-def _shown(status: NodeStatus, findings: Sequence[Finding]) -> Group:
+def _shown(diagnosis: Diagnosis) -> Group:
     lines = [
         line
-        for finding in findings
+        for finding in diagnosis.findings
         for line in (
             Text(f"{finding.severity.value}: {finding.what}", style=_STYLES[finding.severity]),
             Text(f"  next: {finding.next_step}"),
         )
     ]
-    return Group(member_table(status), Text(_summary(status)), *lines)
+    return Group(member_table(diagnosis.status), Text(_summary(diagnosis.status)), *lines)
 
 
 def _summary(status: NodeStatus) -> str:
@@ -99,7 +98,7 @@ async def _watch(endpoint: str, credentials: Access) -> None:
     with Live(console=wide_console(), auto_refresh=False) as live:
         while True:
             try:
-                shown = _shown(*await _fetch_all(endpoint, credentials))
+                shown = _shown(await _diagnose(endpoint, credentials))
             except ApiError as error:
                 shown = Group(Text(_unless_final(error), style="red"))
             live.update(shown, refresh=True)
