@@ -3,8 +3,8 @@
 import atexit
 import functools
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import msgspec
@@ -13,8 +13,10 @@ import pytest
 import trio
 
 from wolfscale.mysql.client import Connection
+from wolfscale.mysql.constants import Capability, Command
 from wolfscale.mysql.errors import ConnectionLost, ServerError
 from wolfscale.mysql.literals import literal
+from wolfscale.mysql.results import parse_ok
 from wolfscale.proxy.accounts import Account, parse_accounts
 from wolfscale.proxy.client_tls import ClientTls
 from wolfscale.proxy.connections import Bounds
@@ -303,6 +305,26 @@ async def cluster(
         await nursery.start(stand_in.listener.serve, [listening])
         yield stand_in
         nursery.cancel_scope.cancel()
+
+
+@contextmanager
+def told_settings(server: ScratchMariaDB) -> Iterator[tuple[Any, Callable[[str], dict[bytes, bytes]]]]:
+    """A connection to a server itself, and what runs a text there and gives the variables told of."""
+    connection: Any = pymysql.connect(
+        host="127.0.0.1",
+        port=server.port or 0,
+        user="app",
+        password=PASSWORD,
+        client_flag=Capability.SESSION_TRACK,
+    )
+
+    def told(sql: str) -> dict[bytes, bytes]:
+        connection._execute_command(Command.QUERY, sql)
+        packet = connection._read_packet().get_all_data()
+        return parse_ok(packet, Capability.SESSION_TRACK | Capability.PROTOCOL_41).session_changes.variables
+
+    with connection:
+        yield connection, told
 
 
 def rows(connection: Any, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:

@@ -1,37 +1,17 @@
 """SET STATEMENT, whose values MariaDB tells as those of the session: they hold for the statement only."""
 
-from typing import Any
-
 import pymysql
 import pytest
-from proxy_pair import PASSWORD, Cluster, Pair, cluster, rows, shared_servers
+from proxy_pair import Cluster, Pair, cluster, rows, shared_servers, told_settings
 from pymysql.constants import CLIENT
 from raw_client import raw_client
-
-from wolfscale.mysql.constants import Capability, Command
-from wolfscale.mysql.results import parse_ok
 
 servers = shared_servers
 pytestmark = pytest.mark.mariadb
 
 
 def test_fact_28_mariadb_tells_the_value_of_set_statement_and_not_its_end(servers: Pair) -> None:
-    connection: Any = pymysql.connect(
-        host="127.0.0.1",
-        port=servers.primary.port or 0,
-        user="app",
-        password=PASSWORD,
-        client_flag=Capability.SESSION_TRACK,
-    )
-    with connection:
-
-        def told(sql: str) -> dict[bytes, bytes]:
-            connection._execute_command(Command.QUERY, sql)
-            packet = connection._read_packet().get_all_data()
-            return parse_ok(
-                packet, Capability.SESSION_TRACK | Capability.PROTOCOL_41
-            ).session_changes.variables
-
+    with told_settings(servers.primary) as (connection, told):
         told("SET sql_mode = '', session_track_system_variables = 'sql_mode'")
         assert told("SET STATEMENT sql_mode = 'ANSI_QUOTES' FOR DO 1") == {b"sql_mode": b"ANSI_QUOTES"}
         assert told("DO 1") == {}

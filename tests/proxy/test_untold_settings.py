@@ -4,12 +4,10 @@ from typing import Any
 
 import pymysql
 import pytest
-from proxy_pair import PASSWORD, Pair, cluster, rows, shared_servers
+from proxy_pair import Pair, cluster, rows, shared_servers, told_settings
 from pymysql.constants import CLIENT
 from raw_client import raw_client
 
-from wolfscale.mysql.constants import Capability, Command
-from wolfscale.mysql.results import parse_ok
 from wolfscale.proxy.lexer import LexerMode
 from wolfscale.proxy.untold_settings import may_be_untold, with_scopes
 
@@ -118,22 +116,7 @@ async def test_engine_that_a_procedure_set_without_scope_is_known(servers: Pair)
 
 @pytest.mark.mariadb
 def test_fact_28_mariadb_does_not_tell_a_set_without_scope(servers: Pair) -> None:
-    connection: Any = pymysql.connect(
-        host="127.0.0.1",
-        port=servers.primary.port or 0,
-        user="app",
-        password=PASSWORD,
-        client_flag=Capability.SESSION_TRACK,
-    )
-    with connection:
-
-        def told(sql: str) -> dict[bytes, bytes]:
-            connection._execute_command(Command.QUERY, sql)
-            packet = connection._read_packet().get_all_data()
-            return parse_ok(
-                packet, Capability.SESSION_TRACK | Capability.PROTOCOL_41
-            ).session_changes.variables
-
+    with told_settings(servers.primary) as (_, told):
         told("SET session_track_system_variables = 'sql_mode'")
         assert told("SET sql_mode = ''") == {b"sql_mode": b""}
         assert told("SET @@session.sql_mode = 'ANSI'")

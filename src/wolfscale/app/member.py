@@ -237,7 +237,9 @@ class _Member:
         self._switch_overs = SwitchOvers(node, parts.lifecycle if parts else None, publisher.views)
         self._api_account = api_account(secret)
         logs.hide(self._api_account.password)
-        memory = shared_memory(1 + config.proxy.workers)
+        memory = (
+            shared_memory(1 + config.proxy.workers) if parts is not None and config.proxy.enabled else None
+        )
         self._gateway = Gateway(
             node=node,
             views=publisher.views,
@@ -250,7 +252,7 @@ class _Member:
             read_wait_seconds=config.proxy.read_wait_ms / 1000,
         )
         if parts is not None:
-            if config.proxy.enabled:
+            if memory is not None:
                 self._workers = Workers(
                     config=config,
                     secret=secret,

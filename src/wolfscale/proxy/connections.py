@@ -340,20 +340,15 @@ class Connections:
         state = self._state
         if not state.effects & _LIVES_ON_LEADER and state.user_variables.is_complete:
             return False
-        seconds = writer.wait_timeout * KEPT_PART
-        return seconds < CERTAIN_SECONDS or time.monotonic() - writer.used > seconds
+        return writer.wait_timeout * KEPT_PART < CERTAIN_SECONDS or _is_due(writer)
 
     async def keep_leader(self) -> None:
-        """Have the leader's server hear of the session, if it has not for a part of `wait_timeout`.
+        """Have the leader's server hear of the session, if its connection is due.
 
         What is lost if it does not answer, the next statement there says.
         """
         writer = self.writer
-        if (
-            writer is None
-            or writer.closed
-            or time.monotonic() - writer.used <= writer.wait_timeout * KEPT_PART
-        ):
+        if writer is None or not self.leader_may_be_due or not _is_due(writer):
             return
         with (
             contextlib.suppress(ConnectionLost, ServerError),
@@ -410,3 +405,7 @@ class Connections:
         for connection in (self.writer, self.reader):
             if connection is not None:
                 await connection.quit()
+
+
+def _is_due(writer: BackendConnection) -> bool:
+    return time.monotonic() - writer.used > writer.wait_timeout * KEPT_PART

@@ -149,8 +149,7 @@ class Executor:
             ClientGone: the client is gone.
             PartlySent: the session cannot go on.
         """
-        if self.connections.leader_may_be_due:
-            await self.connections.keep_leader()
+        await self.connections.keep_leader()
         if (
             self.facts.local_transaction
             and request.command != Command.STMT_PREPARE

@@ -97,7 +97,6 @@ def _combine(judged: list[Statement], tokens: Tokens, mode: LexerMode, node_acco
         refusal = NESTED_KILL
     if refusal is None and any(statement.source is not None for statement in judged):
         refusal = Refusal("a statement prepared from an expression must come by itself, to be looked at")
-    lasting = {item.name.lower().encode("latin-1", "replace") for item in assignments}
     return Statement(
         kind=Kind.OTHER,
         reason="several statements in one text",
@@ -109,7 +108,7 @@ def _combine(judged: list[Statement], tokens: Tokens, mode: LexerMode, node_acco
         may_write=True,
         one_result=False,
         cacheable=all(statement.cacheable for statement in judged),
-        passing=frozenset().union(*(statement.passing for statement in judged)) - lasting,
+        passing=frozenset().union(*(statement.passing for statement in judged)) - _told_names(assignments),
     )
 
 
@@ -315,6 +314,11 @@ def _judge_explain(tokens: Sequence[Token]) -> Statement:
     return _other("describes a system table")
 
 
+def _told_names(assignments: Sequence[Assignment]) -> frozenset[bytes]:
+    """The variables' names as session tracking tells them."""
+    return frozenset(item.name.lower().encode("latin-1", "replace") for item in assignments)
+
+
 def _judge_set(tokens: Sequence[Token], text: Tokens, mode: LexerMode, node_account: str) -> Statement:
     if starts_with(tokens, ("SET", "STATEMENT")):
         position = next((number for number, token in enumerate(tokens) if token.word == "FOR"), None)
@@ -332,7 +336,7 @@ def _judge_set(tokens: Sequence[Token], text: Tokens, mode: LexerMode, node_acco
             one_result=inner.one_result,
             cacheable=inner.cacheable,
             source=inner.source,
-            passing=frozenset(item.name.lower().encode("latin-1", "replace") for item in settings),
+            passing=_told_names(settings),
         )
     assignments = parse_assignments(tokens[1:])
     if assignments is None:

@@ -84,7 +84,6 @@ class Shortcut:
     """
 
     __slots__ = (
-        "_applied",
         "_asked",
         "_begins",
         "_capabilities",
@@ -144,7 +143,6 @@ class Shortcut:
         self._seen: View | None = None
         self._leader_reads = False
         self._follows = False
-        self._applied = 0
         self._reader: BackendConnection | None = None
         self._writer: BackendConnection | None = None
         self._begins: bytes | None = None
@@ -201,7 +199,7 @@ class Shortcut:
             return SLOW
         if statement.kind is _READ and not self._leader_reads:
             connection = self._reader
-            if self._follows and self._consistency.is_behind(self._applied):
+            if self._follows and self._consistency.is_behind(self._views.current.applied_sequence):
                 return SLOW
         else:
             connection = self._writer if statement.plain else None
@@ -249,7 +247,6 @@ class Shortcut:
         reader, writer = connections.reader, connections.writer
         self._reader = self._writer = None
         self._follows = self._consistency.level is Level.NODE and not self._facts.local_transaction
-        self._applied = view.applied_sequence
         if executor.variable_reads.is_active:
             # The task has to look at each text until FOUND_ROWS() and the warnings are another statement's.
             self._leader_reads = False
